@@ -169,6 +169,7 @@ func (s *Service) withPassword(ctx context.Context, in *signIn) (Identity, error
 	if err != nil {
 		return Identity{}, err
 	}
+	defer func() { _ = attempt.Abandoned(context.WithoutCancel(ctx)) }() // only a panic leaves it open until here
 	identity, err := s.prove(ctx, in)
 	if err := settle(ctx, attempt, err); err != nil {
 		return Identity{}, err

@@ -59,12 +59,14 @@ func (t *Throttle) Strict() *Throttle {
 	return &Throttle{store: t.store, steps: t.steps, window: t.window, now: t.now, strict: true}
 }
 
-// Attempt is one attempt under way. Exactly one of its methods must be called.
+// Attempt is one attempt under way. The first of its methods that is called ends it, the others then do nothing: like a
+// transaction's Rollback, Abandoned can be deferred.
 type Attempt struct {
 	t        *Throttle
 	key      string
 	before   Attempts
 	reserved bool
+	ended    bool
 	unlock   func()
 }
 
@@ -104,10 +106,20 @@ func (a *Attempt) begin(ctx context.Context) error {
 	}))
 }
 
+// end marks the attempt as ended, and says whether the store has to be told.
+func (a *Attempt) end(tell bool) (release func(), ok bool) {
+	if a.ended {
+		return func() {}, false
+	}
+	a.ended = true
+	return a.unlock, tell
+}
+
 // Failed counts the attempt.
 func (a *Attempt) Failed(ctx context.Context) error {
-	defer a.unlock()
-	if a.reserved {
+	release, tell := a.end(!a.reserved)
+	defer release()
+	if !tell {
 		return nil
 	}
 	return storeError(a.t.store.UpdateAttempts(ctx, a.key, func(now Attempts) (Attempts, error) {
@@ -117,8 +129,9 @@ func (a *Attempt) Failed(ctx context.Context) error {
 
 // Passed forgets the failures under the key.
 func (a *Attempt) Passed(ctx context.Context) error {
-	defer a.unlock()
-	if !a.reserved {
+	release, tell := a.end(a.reserved)
+	defer release()
+	if !tell {
 		return nil
 	}
 	return storeError(a.t.store.UpdateAttempts(ctx, a.key, func(Attempts) (Attempts, error) { return Attempts{}, nil }))
@@ -126,8 +139,9 @@ func (a *Attempt) Passed(ctx context.Context) error {
 
 // Abandoned ends an attempt that proved nothing, for instance because the source was silent: it does not count.
 func (a *Attempt) Abandoned(ctx context.Context) error {
-	defer a.unlock()
-	if !a.reserved {
+	release, tell := a.end(a.reserved)
+	defer release()
+	if !tell {
 		return nil
 	}
 	return storeError(a.t.store.UpdateAttempts(ctx, a.key, func(now Attempts) (Attempts, error) {
