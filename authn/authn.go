@@ -72,6 +72,7 @@ type PasswordProvider interface {
 // IDSource says where an environment's numeric user ids come from.
 type IDSource string
 
+// The sources of ids.
 const (
 	IDsMapped IDSource = "mapped" // from the IT users kept here; without an id the user is NotMapped on that environment
 	IDsModule IDSource = "module" // the environment's thin module looks the id up by user name; none is needed here
@@ -125,8 +126,9 @@ type FactorProof struct {
 // FactorPolicy says when a second factor is asked for.
 type FactorPolicy string
 
+// The policies, from the mildest.
 const (
-	FactorNever    FactorPolicy = "never"
+	FactorNever    FactorPolicy = "never"    // not even of those who have one
 	FactorEnrolled FactorPolicy = "enrolled" // asked of those who have one
 	FactorRequired FactorPolicy = "required" // who has none cannot sign in
 )
@@ -184,7 +186,14 @@ const redacted = "<secret>"
 // Reveal returns the text itself, for the one place that must have it.
 func (s Secret) Reveal() string { return string(s) }
 
-func (s Secret) String() string               { return redacted }
-func (s Secret) GoString() string             { return redacted }
+// String hides the text from %v, %s, %q and %x.
+func (s Secret) String() string { return redacted }
+
+// GoString hides it from %#v.
+func (s Secret) GoString() string { return redacted }
+
+// MarshalText hides it from encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-func (s Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
+
+// LogValue hides it from slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }

@@ -92,7 +92,8 @@ func (d Doctor) clock(ctx context.Context) Finding {
 		return f
 	}
 	if off := d.now().Sub(there).Abs(); off > clockTolerance {
-		f.Problem = fmt.Sprintf("this machine's clock and the store's differ by %s; codes and sign-in times will be wrong: set up NTP", off.Round(time.Second))
+		f.Problem = fmt.Sprintf("the clocks of this machine and of the store differ by %s; codes will be refused: set up NTP",
+			off.Round(time.Second))
 	}
 	return f
 }

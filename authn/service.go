@@ -83,7 +83,10 @@ type signIn struct {
 	proof    FactorProof
 }
 
-func (s *Service) decide(ctx context.Context, call Call, method string, prove func(context.Context, *signIn) (Identity, error)) (Result, error) {
+// prover is a way of signing in: it fills in what it learns and returns the proven identity.
+type prover func(context.Context, *signIn) (Identity, error)
+
+func (s *Service) decide(ctx context.Context, call Call, method string, prove prover) (Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.CallTimeout, errDeadline)
 	defer cancel()
 	in := &signIn{Call: call}
@@ -102,7 +105,7 @@ func (s *Service) decide(ctx context.Context, call Call, method string, prove fu
 }
 
 // guard turns a panic into Internal, and anything that comes after the deadline into Unavailable.
-func (s *Service) guard(ctx context.Context, in *signIn, prove func(context.Context, *signIn) (Identity, error)) (id Identity, err error) {
+func (s *Service) guard(ctx context.Context, in *signIn, prove prover) (id Identity, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.Panicked(in.ID, v, debug.Stack())

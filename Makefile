@@ -1,0 +1,39 @@
+# idbridge. `make` lists what there is.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZ    ?= 30s
+LINT    := v2.15.0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test test-setup bench fuzz lint clean
+
+help: ## what can be made
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## run the whole path on this machine, nothing installed
+	$(GO) run ./cmd/idbridge demo
+
+build: ## build bin/idbridge, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/idbridge ./cmd/idbridge
+
+test-setup: ## install the real servers and SOAP clients that the tests use
+	@./testenv/install.sh
+
+test: test-setup ## set up and run every test, with the race detector
+	$(GO) vet ./...
+	$(GO) test -race -timeout 20m ./...
+
+bench: test-setup ## measure idbridge beside raw go-ldap on slapd with 10,000 users
+	$(GO) run ./bench
+
+fuzz: ## run each fuzz target for FUZZ (30s)
+	@set -e; for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
+		for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' $$f); do \
+			echo "== $$t in $$(dirname $$f)"; $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZ) $$(dirname $$f); \
+		done; done
+
+lint: ## golangci-lint with .golangci.yml
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT) run ./...
+
+clean: ## remove what was built
+	rm -rf bin dist
