@@ -1,0 +1,159 @@
+package mfa
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/idbridge/idbridge/authn"
+)
+
+// GroupRule is the policy for the members of one group.
+type GroupRule struct {
+	Group  string // the group's DN, or its name (the value of the DN's first part), in upper or lower case
+	Policy authn.FactorPolicy
+}
+
+// ProviderPolicy is the policy for one provider's users.
+type ProviderPolicy struct {
+	Default authn.FactorPolicy // empty: the global default
+	Groups  []GroupRule        // of the rules that match, the strictest wins, and over Default
+}
+
+// Policy says who must prove a second factor.
+type Policy struct {
+	Default   authn.FactorPolicy // empty: enrolled
+	Providers map[string]ProviderPolicy
+}
+
+// strictness orders the policies.
+func strictness(p authn.FactorPolicy) int {
+	return map[authn.FactorPolicy]int{authn.FactorNever: 1, authn.FactorEnrolled: 2, authn.FactorRequired: 3}[p]
+}
+
+// Func checks the policy and turns it into what authn.Config wants.
+func (p Policy) Func() (func(authn.Identity) authn.FactorPolicy, error) {
+	if p.Default == "" {
+		p.Default = authn.FactorEnrolled
+	}
+	if strictness(p.Default) == 0 {
+		return nil, unknownPolicy("default", p.Default)
+	}
+	compiled := map[string]providerPolicy{}
+	for id, c := range p.Providers {
+		var err error
+		if compiled[id], err = c.compile(p.Default); err != nil {
+			return nil, fmt.Errorf("second factor policy of provider %q: %w", id, err)
+		}
+	}
+	return func(id authn.Identity) authn.FactorPolicy {
+		if c, ok := compiled[id.Provider]; ok {
+			return c.of(id.Groups)
+		}
+		return p.Default
+	}, nil
+}
+
+func unknownPolicy(where string, p authn.FactorPolicy) error {
+	return fmt.Errorf("%s: %q is none of never, enrolled, required", where, p)
+}
+
+// providerPolicy is a ProviderPolicy with its groups in comparable form.
+type providerPolicy struct {
+	byDefault authn.FactorPolicy
+	byGroup   map[string]authn.FactorPolicy
+}
+
+func (c ProviderPolicy) compile(global authn.FactorPolicy) (providerPolicy, error) {
+	out := providerPolicy{c.Default, map[string]authn.FactorPolicy{}}
+	if c.Default == "" {
+		out.byDefault = global
+	}
+	if strictness(out.byDefault) == 0 {
+		return out, unknownPolicy("default", c.Default)
+	}
+	for _, rule := range c.Groups {
+		key, _ := groupKeys(rule.Group)
+		if strings.TrimSpace(rule.Group) == "" {
+			return out, fmt.Errorf("a rule without a group")
+		}
+		if strictness(rule.Policy) == 0 {
+			return out, unknownPolicy("group "+rule.Group, rule.Policy)
+		}
+		if strictness(rule.Policy) > strictness(out.byGroup[key]) {
+			out.byGroup[key] = rule.Policy
+		}
+	}
+	return out, nil
+}
+
+func (c providerPolicy) of(groups []string) authn.FactorPolicy {
+	found := authn.FactorPolicy("")
+	for _, group := range groups {
+		dn, name := groupKeys(group)
+		for _, key := range []string{dn, name} {
+			if rule := c.byGroup[key]; strictness(rule) > strictness(found) {
+				found = rule
+			}
+		}
+	}
+	if found == "" {
+		return c.byDefault
+	}
+	return found
+}
+
+// groupKeys gives the two forms in which a group can be compared: the whole DN, without regard to case, to spaces around
+// separators and to the ways of escaping; and the value of its first part. Of a text that is no DN both are the text.
+func groupKeys(group string) (dn, name string) {
+	var parts []string
+	for i, part := range splitUnescaped(group, ',') {
+		attribute, value, ok := strings.Cut(part, "=")
+		if !ok {
+			plain := authn.FoldName(strings.TrimSpace(group))
+			return plain, plain
+		}
+		value = authn.FoldName(unescape(strings.TrimSpace(value)))
+		if i == 0 {
+			name = value
+		}
+		parts = append(parts, authn.FoldName(strings.TrimSpace(attribute))+"="+value)
+	}
+	return strings.Join(parts, "\x00"), name
+}
+
+// splitUnescaped cuts at separators that no backslash precedes (RFC 4514 section 3).
+func splitUnescaped(s string, separator byte) (parts []string) {
+	from := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case separator:
+			parts = append(parts, s[from:i])
+			from = i + 1
+		}
+	}
+	return append(parts, s[from:])
+}
+
+// unescape undoes \, and \2C alike.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+2 < len(s) {
+			if c, err := hex.DecodeString(s[i+1 : i+3]); err == nil {
+				b.WriteByte(c[0])
+				i += 2
+				continue
+			}
+		}
+		i++
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
