@@ -38,13 +38,15 @@ func refusedStatus(k authn.Kind, portal, correlationID string) status {
 	case authn.BadCredentials, authn.CodeRequired, authn.Locked:
 		s.id, s.message = IDRefused, refusedText
 	case authn.NotEnrolled:
-		if portal == "" {
-			portal = "the idbridge portal"
+		where := "at the idbridge portal, or by an administrator of idbridge."
+		if portal != "" {
+			where = "at " + portal + ", or by an administrator of idbridge."
 		}
-		s.id, s.message = IDNotEnrolled, "This user must have a second factor and has none yet. It is set up at "+portal+"."
+		s.id, s.message = IDNotEnrolled, "This user must have a second factor and has none yet. It is set up "+where
 	case authn.NotMapped:
 		s.id = IDNotMapped
-		s.message = "The credentials are right, but there is no active IT user for this account on this environment."
+		s.message = "The credentials are right, but there is no active IT user for this account on this environment. " +
+			"An administrator of idbridge can import, link or enable one."
 	case authn.Unavailable:
 		s.id = IDUnavailable
 		s.message = "Sign-in is not possible now because a system behind it does not answer. Please try again."
