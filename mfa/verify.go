@@ -67,13 +67,14 @@ func (s *Service) counted(ctx context.Context, key string, attempt func() error)
 	}
 	ended := context.WithoutCancel(ctx)    // a caller that hangs up must not undo the count
 	defer func() { _ = a.Failed(ended) }() // only a panic leaves it open until here
-	if err := attempt(); authn.ReasonOf(err) == reasonWrong {
+	err = attempt()
+	if authn.ReasonOf(err) == reasonWrong {
 		return errors.Join(err, a.Failed(ended))
-	} else if abandoned := a.Abandoned(ended); abandoned != nil {
-		return errors.Join(abandoned, err)
-	} else {
-		return storeError(err)
 	}
+	if abandoned := a.Abandoned(ended); abandoned != nil {
+		return errors.Join(abandoned, err)
+	}
+	return storeError(err)
 }
 
 func (s *Service) checkTOTP(ctx context.Context, user, code string) (authn.FactorProof, error) {
@@ -81,9 +82,10 @@ func (s *Service) checkTOTP(ctx context.Context, user, code string) (authn.Facto
 	if err != nil {
 		return authn.FactorProof{}, err
 	}
-	replayed, opened, broken := false, false, error(nil)
-	proof, right := authn.FactorProof{}, false
-	for _, d := range devices {
+	var all matched
+	var broken error
+	opened, proof := false, authn.FactorProof{User: user, Factor: authn.FactorTOTP}
+	for _, d := range devices { // no early exit: the time must not tell which device it was
 		if d.Confirmed.IsZero() {
 			continue
 		}
@@ -92,16 +94,15 @@ func (s *Service) checkTOTP(ctx context.Context, user, code string) (authn.Facto
 			broken = err
 			continue
 		}
-		opened, replayed = true, replayed || m.replayed
-		if m.fresh && !right { // no early exit: the time must not tell which device it was
-			right = true
-			proof = authn.FactorProof{User: user, Factor: authn.FactorTOTP, ID: d.ID, Step: m.step}
+		if m.fresh && !all.fresh {
+			proof.ID, proof.Step = d.ID, m.step
 		}
+		opened, all.fresh, all.replayed = true, all.fresh || m.fresh, all.replayed || m.replayed
 	}
 	switch {
-	case right:
+	case all.fresh:
 		return proof, nil
-	case replayed:
+	case all.replayed:
 		return authn.FactorProof{}, refuse(reasonReplayed)
 	case broken != nil && !opened:
 		return authn.FactorProof{}, broken
