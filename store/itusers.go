@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/itusers"
+)
+
+var (
+	_ itusers.Finder   = (*Store)(nil)
+	_ itusers.Registry = (*Store)(nil)
+)
+
+// onEnvironment are the columns of an authn.ITUser; u is it_users and i its id on one environment.
+const onEnvironment = `u.key, u.username, u.active, COALESCE(i.id, 0),
+	EXISTS (SELECT 1 FROM factors f WHERE f.it_user = u.key AND f.confirmed > 0)`
+
+// FindLinked implements itusers.Finder. It is on the path of every sign-in: one statement, all of it by key.
+func (s *Store) FindLinked(ctx context.Context, provider, subject, environment string) (authn.ITUser, error) {
+	const query = `SELECT ` + onEnvironment + ` FROM links l
+		JOIN it_users u ON u.key = l.it_user
+		LEFT JOIN it_user_ids i ON i.it_user = u.key AND i.environment = $1
+		WHERE l.provider = $2 AND l.subject = $3`
+	u := authn.ITUser{Linked: true}
+	found, err := s.get(ctx, query, []any{environment, provider, subject}, &u.Key, &u.Username, &u.Active, &u.UserID, &u.Enrolled)
+	if !found {
+		return authn.ITUser{}, err
+	}
+	return u, nil
+}
+
+// FindNamed implements itusers.Finder.
+func (s *Store) FindNamed(ctx context.Context, folded, provider, environment string) (u authn.ITUser, subject string, err error) {
+	const query = `SELECT ` + onEnvironment + `, COALESCE(l.subject, '') FROM it_users u
+		LEFT JOIN it_user_ids i ON i.it_user = u.key AND i.environment = $1
+		LEFT JOIN links l ON l.it_user = u.key AND l.provider = $2
+		WHERE u.folded = $3`
+	found, err := s.get(ctx, query, []any{environment, provider, folded},
+		&u.Key, &u.Username, &u.Active, &u.UserID, &u.Enrolled, &subject)
+	if !found {
+		return authn.ITUser{}, "", err
+	}
+	return u, subject, nil
+}
+
+// AddLink implements itusers.Finder. The two unique keys of the table decide a race.
+func (s *Store) AddLink(ctx context.Context, user string, l itusers.Link) (holder, subject string, err error) {
+	const standing = `SELECT it_user, subject FROM links WHERE provider = $1 AND (subject = $2 OR it_user = $3)
+		ORDER BY CASE WHEN subject = $2 THEN 0 ELSE 1 END`
+	err = s.write(ctx, func(ctx context.Context, tx *tx) error {
+		holder, subject = "", ""
+		if _, err := insertLink(ctx, tx, user, l); err != nil {
+			return err
+		}
+		_, err := tx.get(ctx, standing, []any{l.Provider, l.Subject, user}, &holder, &subject)
+		return err
+	})
+	return holder, subject, err
+}
+
+// insertLink adds nothing when there is no such user, or when the account or the user is linked already.
+func insertLink(ctx context.Context, tx *tx, user string, l itusers.Link) (added bool, err error) {
+	const query = `INSERT INTO links (provider, subject, it_user, username, since)
+		SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), key, CAST($3 AS TEXT), CAST($4 AS BIGINT) FROM it_users WHERE key = $5
+		ON CONFLICT DO NOTHING`
+	n, err := tx.exec(ctx, query, l.Provider, l.Subject, l.Username, micros(l.Since), user)
+	return n > 0, err
+}
+
+// MappedUsers implements part of authn.Ground.
+func (s *Store) MappedUsers(ctx context.Context, env authn.Environment) (n int, err error) {
+	if env.IDs == authn.IDsModule {
+		_, err = s.get(ctx, `SELECT COUNT(*) FROM it_users WHERE active = 1`, nil, &n)
+		return n, err
+	}
+	const query = `SELECT COUNT(*) FROM it_user_ids i JOIN it_users u ON u.key = i.it_user WHERE i.environment = $1 AND u.active = 1`
+	_, err = s.get(ctx, query, []any{env.Name}, &n)
+	return n, err
+}
+
+// Users implements itusers.Registry.
+func (s *Store) Users(ctx context.Context, f itusers.Filter) ([]itusers.User, error) {
+	return selectUsers(ctx, s, f)
+}
+
+// ChangeUser implements itusers.Registry.
+func (s *Store) ChangeUser(ctx context.Context, folded string, change func(*itusers.User) error) error {
+	return s.write(ctx, func(ctx context.Context, tx *tx) error {
+		if err := tx.lock(ctx, "it_users"); err != nil {
+			return err
+		}
+		users, err := selectUsers(ctx, tx, itusers.Filter{Username: folded})
+		if err != nil {
+			return err
+		}
+		users = append(users, itusers.User{}) // without key when there is none
+		before := slices.Clone(users[0].Links)
+		if err := change(&users[0]); err != nil {
+			return err
+		}
+		if err := putUsers(ctx, tx, users[:1]); err != nil {
+			return err
+		}
+		return putLinks(ctx, tx, users[0], before)
+	})
+}
+
+// putLinks writes only what differs, so that a link that stays keeps its row.
+func putLinks(ctx context.Context, tx *tx, u itusers.User, before []itusers.Link) error {
+	for _, l := range before {
+		if slices.Contains(u.Links, l) {
+			continue
+		}
+		if _, err := tx.exec(ctx, `DELETE FROM links WHERE provider = $1 AND subject = $2`, l.Provider, l.Subject); err != nil {
+			return err
+		}
+	}
+	for _, l := range u.Links {
+		if slices.Contains(before, l) {
+			continue
+		}
+		added, err := insertLink(ctx, tx, u.Key, l)
+		if err != nil {
+			return err
+		}
+		if !added {
+			return authn.Errorf(authn.NotMapped, "subject_linked_elsewhere",
+				"the account %q at provider %q is linked to another IT user; unlink it there first", l.Subject, l.Provider)
+		}
+	}
+	return nil
+}
+
+// ChangeUsers implements itusers.Registry.
+func (s *Store) ChangeUsers(ctx context.Context, change func([]itusers.User) (iter.Seq[itusers.User], error)) error {
+	return s.write(ctx, func(ctx context.Context, tx *tx) error {
+		if err := tx.lock(ctx, "it_users"); err != nil {
+			return err
+		}
+		users, err := selectUsers(ctx, tx, itusers.Filter{})
+		if err != nil {
+			return err
+		}
+		next, err := change(users)
+		if err != nil {
+			return err
+		}
+		return putUsers(ctx, tx, slices.Collect(next))
+	})
+}
