@@ -1,0 +1,139 @@
+// Package testenv starts the real servers that tests and measurements need: on loopback, on free ports, in folders that
+// are removed afterwards, each ended with the test even when the test binary is killed. It installs nothing (install.sh
+// does) and knows nothing of idbridge. No package of the product may import it.
+package testenv
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startTimeout is how long a server may take until its port answers.
+const startTimeout = 20 * time.Second
+
+// FreePort is a loopback TCP port that nobody listens on now. Another process may take it before it is used; the
+// servers here then fail to start and say so.
+func FreePort(tb testing.TB) int {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Need finds a program the tests depend on, also in the places of system daemons. Without it the test fails: a missing
+// server is never a silent skip.
+func Need(tb testing.TB, program string) string {
+	tb.Helper()
+	for _, name := range []string{program, "/usr/sbin/" + program, "/usr/local/sbin/" + program, "/usr/libexec/" + program} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	tb.Fatalf("%s is not installed: run `make test-setup`", program)
+	return ""
+}
+
+// Process is a server that runs beside the test.
+type Process struct {
+	cmd    *exec.Cmd
+	output lockedBuffer
+	done   chan struct{} // closed when the process is gone
+}
+
+// Start runs a program until the test ends, and waits until something listens on the loopback port. The kernel kills it
+// when this process dies, however that happens.
+func Start(tb testing.TB, port int, program string, args ...string) *Process {
+	tb.Helper()
+	p := &Process{cmd: exec.Command(program, args...), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		// The death signal is tied to the thread that starts the process, so that thread must outlive it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait()
+		}
+		close(p.done)
+	}()
+	if err := <-started; err != nil {
+		tb.Fatalf("%s: %v", program, err)
+	}
+	tb.Cleanup(p.Kill)
+	p.waitForPort(tb, port)
+	return p
+}
+
+func (p *Process) waitForPort(tb testing.TB, port int) {
+	tb.Helper()
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); {
+		if c, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
+			_ = c.Close()
+			return
+		}
+		select {
+		case <-p.done:
+			tb.Fatalf("%s ended before it listened on %s:\n%s", p.cmd.Path, addr, p.output.String())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	tb.Fatalf("%s does not listen on %s:\n%s", p.cmd.Path, addr, p.output.String())
+}
+
+// PID is the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Output is what the program has printed so far.
+func (p *Process) Output() string { return p.output.String() }
+
+// Stop asks the program to end and waits until it has; after five seconds it is killed.
+func (p *Process) Stop() { p.end(syscall.SIGTERM) }
+
+// Kill ends the program at once, as a crash would, and waits until it is gone.
+func (p *Process) Kill() { p.end(syscall.SIGKILL) }
+
+// Signal sends a signal and does not wait: SIGSTOP makes a server that accepts connections and never answers.
+func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+
+func (p *Process) end(s os.Signal) {
+	_ = p.cmd.Process.Signal(s)
+	select {
+	case <-p.done:
+	case <-time.After(5 * time.Second):
+		_ = p.cmd.Process.Kill()
+		<-p.done
+	}
+}
+
+// lockedBuffer is written by the process and read by the test.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
