@@ -12,7 +12,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"testing"
 	"time"
 )
 
@@ -33,7 +32,7 @@ type Certificate struct {
 }
 
 // CA makes a certificate authority in a folder of the test.
-func CA(tb testing.TB) *Authority {
+func CA(tb TB) *Authority {
 	tb.Helper()
 	a := &Authority{Dir: tb.TempDir(), Pool: x509.NewCertPool()}
 	template := &x509.Certificate{
@@ -53,7 +52,7 @@ func CA(tb testing.TB) *Authority {
 }
 
 // Server makes a certificate for 127.0.0.1, ::1, localhost and the names given.
-func (a *Authority) Server(tb testing.TB, names ...string) Certificate {
+func (a *Authority) Server(tb TB, names ...string) Certificate {
 	tb.Helper()
 	return a.issue(tb, &x509.Certificate{
 		Subject: pkix.Name{CommonName: "127.0.0.1"}, DNSNames: append([]string{"localhost"}, names...),
@@ -63,7 +62,7 @@ func (a *Authority) Server(tb testing.TB, names ...string) Certificate {
 }
 
 // Client makes a client certificate with a common name and the same DNS name.
-func (a *Authority) Client(tb testing.TB, name string) Certificate {
+func (a *Authority) Client(tb TB, name string) Certificate {
 	tb.Helper()
 	return a.issue(tb, &x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
@@ -71,7 +70,7 @@ func (a *Authority) Client(tb testing.TB, name string) Certificate {
 	})
 }
 
-func (a *Authority) issue(tb testing.TB, template *x509.Certificate) (c Certificate) {
+func (a *Authority) issue(tb TB, template *x509.Certificate) (c Certificate) {
 	tb.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	check(tb, err)
@@ -92,19 +91,19 @@ func (a *Authority) issue(tb testing.TB, template *x509.Certificate) (c Certific
 	return c
 }
 
-func newKey(tb testing.TB) *ecdsa.PrivateKey {
+func newKey(tb TB) *ecdsa.PrivateKey {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(tb, err)
 	return key
 }
 
-func writePEM(tb testing.TB, file, kind string, der []byte) {
+func writePEM(tb TB, file, kind string, der []byte) {
 	tb.Helper()
 	check(tb, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
 }
 
-func check(tb testing.TB, err error) {
+func check(tb TB, err error) {
 	tb.Helper()
 	if err != nil {
 		tb.Fatal(err)

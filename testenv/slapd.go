@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"testing"
 )
 
 // Names of what every test directory holds.
@@ -55,7 +54,7 @@ func SlapdUser(i int) string { return fmt.Sprintf("user%05d", i) }
 // Slapd starts an OpenLDAP of the test's own, with ldaps, StartTLS and the memberof and ppolicy overlays. The policy
 // locks an account after three wrong passwords in a row only where an entry's pwdPolicySubentry says so: the entry
 // cn=strict,ou=policies is such a policy; the default policy has no limit.
-func Slapd(tb testing.TB, c SlapdConfig) *SlapdServer {
+func Slapd(tb TB, c SlapdConfig) *SlapdServer {
 	tb.Helper()
 	program, slapadd := Need(tb, "slapd"), Need(tb, "slapadd")
 	if c.CA == nil {
@@ -82,7 +81,7 @@ func Slapd(tb testing.TB, c SlapdConfig) *SlapdServer {
 }
 
 // Restart starts the server on the same ports and data, after a Stop or Kill.
-func (s *SlapdServer) Restart(tb testing.TB) {
+func (s *SlapdServer) Restart(tb TB) {
 	tb.Helper()
 	s.process = Start(tb, s.plainPort, s.program, "-d", "0", "-f", s.conf, "-h", s.PlainURL+"/ "+s.URL+"/")
 }
@@ -97,7 +96,7 @@ func (s *SlapdServer) Kill() { s.process.Kill() }
 func (s *SlapdServer) Process() *Process { return s.process }
 
 // Modify applies LDIF change records as the root of the directory.
-func (s *SlapdServer) Modify(tb testing.TB, ldif string) {
+func (s *SlapdServer) Modify(tb TB, ldif string) {
 	tb.Helper()
 	cmd := exec.Command(Need(tb, "ldapmodify"), "-x", "-e", "relax", "-H", s.PlainURL, "-D", s.RootDN, "-w", s.RootPassword)
 	cmd.Stdin = strings.NewReader(ldif)
@@ -106,7 +105,7 @@ func (s *SlapdServer) Modify(tb testing.TB, ldif string) {
 	}
 }
 
-func slapdConf(tb testing.TB, c SlapdConfig, dir string) string {
+func slapdConf(tb TB, c SlapdConfig, dir string) string {
 	tb.Helper()
 	cert := c.CA.Server(tb)
 	return `modulepath /usr/lib/ldap
@@ -143,7 +142,7 @@ ppolicy_use_lockout
 `
 }
 
-func slapdLDIF(tb testing.TB, c SlapdConfig) string {
+func slapdLDIF(tb TB, c SlapdConfig) string {
 	tb.Helper()
 	var b strings.Builder
 	b.WriteString(`dn: ` + SlapdBaseDN + `

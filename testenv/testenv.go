@@ -12,16 +12,25 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 )
+
+// TB is what the servers need of who starts them: a *testing.T has it, and so has the measuring program in bench.
+type TB interface {
+	Helper()
+	Error(args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	TempDir() string
+	Cleanup(func())
+}
 
 // startTimeout is how long a server may take until its port answers.
 const startTimeout = 20 * time.Second
 
 // FreePort is a loopback TCP port that nobody listens on now. Another process may take it before it is used; the
 // servers here then fail to start and say so.
-func FreePort(tb testing.TB) int {
+func FreePort(tb TB) int {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,7 +42,7 @@ func FreePort(tb testing.TB) int {
 
 // Need finds a program the tests depend on, also in the places of system daemons. Without it the test fails: a missing
 // server is never a silent skip.
-func Need(tb testing.TB, program string) string {
+func Need(tb TB, program string) string {
 	tb.Helper()
 	for _, name := range []string{program, "/usr/sbin/" + program, "/usr/local/sbin/" + program, "/usr/libexec/" + program} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -53,7 +62,7 @@ type Process struct {
 
 // Start runs a program until the test ends, and waits until something listens on the loopback port. The kernel kills it
 // when this process dies, however that happens.
-func Start(tb testing.TB, port int, program string, args ...string) *Process {
+func Start(tb TB, port int, program string, args ...string) *Process {
 	tb.Helper()
 	p := &Process{cmd: exec.Command(program, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
@@ -78,7 +87,7 @@ func Start(tb testing.TB, port int, program string, args ...string) *Process {
 	return p
 }
 
-func (p *Process) waitForPort(tb testing.TB, port int) {
+func (p *Process) waitForPort(tb TB, port int) {
 	tb.Helper()
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); {
