@@ -1,0 +1,184 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/authn/authntest"
+	"github.com/idbridge/idbridge/store"
+	"github.com/idbridge/idbridge/testenv"
+)
+
+// opener opens another handle on one database; each is closed with the test.
+type opener func(*testing.T) *store.Store
+
+// conformance is what every database must do alike. A new file of queries adds its tests here.
+var conformance = []struct {
+	name string
+	test func(*testing.T, opener)
+}{
+	{"attempts", func(t *testing.T, open opener) {
+		one, two := open(t), open(t)
+		var n atomic.Int64
+		authntest.TestAttemptStore(t, func(*testing.T) authn.AttemptStore {
+			return []authn.AttemptStore{one, two}[n.Add(1)%2]
+		})
+	}},
+	{"attempts are purged", testPurgeAttempts},
+	{"one of fifty uses a single-use row", testUseOnce},
+	{"used keys are purged", testPurgeUsed},
+	{"ping and clock", testGround},
+	{"many nodes start at once", testOpenTogether},
+	{"a caller who gave up is not written", testGaveUp},
+	{"factors: steps, codes and enrolments have one winner", testFactors},
+	{"data keys: nodes that race get the same one", testDataKeys},
+	{"rotation of what is sealed", testRotation},
+	{"IT users: a recycled name", testRecycledName},
+	{"IT users: racing links", testRacingLinks},
+	{"IT users: management", testManage},
+	{"IT users: import", testImport},
+	{"IT users: racing imports", testRacingImports},
+	{"IT users: 100,000 rows", testLargeImport},
+	{"IT users: ids are unique", testIDsAreUnique},
+	{"IT users: enrolled is seen", testEnrolledIsSeen},
+}
+
+func TestConformance(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		for _, c := range conformance {
+			t.Run(c.name, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "it's 100% new?", "idbridge.db")
+				c.test(t, handles(store.Config{Driver: store.SQLite, Path: path}))
+			})
+		}
+	})
+	t.Run("postgres", func(t *testing.T) {
+		server := testenv.Postgres(t)
+		for _, c := range conformance {
+			t.Run(c.name, func(t *testing.T) {
+				c.test(t, handles(store.Config{Driver: store.Postgres, DSN: authn.Secret(server.NewDatabase(t))}))
+			})
+		}
+	})
+}
+
+func handles(c store.Config) opener {
+	return func(t *testing.T) *store.Store {
+		t.Helper()
+		s, err := store.Open(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return s
+	}
+}
+
+func testPurgeAttempts(t *testing.T, open opener) {
+	s := open(t)
+	now := time.Now()
+	keep := map[string]authn.Attempts{
+		"old":     {Failures: 1, LastFailure: now.Add(-2 * time.Hour)},
+		"blocked": {Failures: 6, LastFailure: now.Add(-2 * time.Hour), BlockedUntil: now.Add(time.Minute)},
+		"new":     {Failures: 1, LastFailure: now},
+	}
+	for key, a := range keep {
+		must(t, s.UpdateAttempts(t.Context(), key, func(authn.Attempts) (authn.Attempts, error) { return a, nil }))
+	}
+	n, err := s.PurgeAttempts(t.Context(), now.Add(-time.Hour))
+	if err != nil || n != 1 {
+		t.Errorf("removed %d, %v; want 1", n, err)
+	}
+	for key, want := range map[string]int{"old": 0, "blocked": 6, "new": 1} {
+		if a, err := s.Attempts(t.Context(), key); err != nil || a.Failures != want {
+			t.Errorf("%s: %+v, %v; want %d failures", key, a, err, want)
+		}
+	}
+}
+
+func testUseOnce(t *testing.T, open opener) {
+	nodes := []*store.Store{open(t), open(t)}
+	var wg sync.WaitGroup
+	var wins atomic.Int64
+	for i := range 50 {
+		wg.Go(func() {
+			first, err := nodes[i%2].UseOnce(t.Context(), "login", "one", time.Now().Add(time.Minute))
+			if err != nil {
+				t.Error(err)
+			}
+			if first {
+				wins.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if wins.Load() != 1 {
+		t.Errorf("%d were first, want exactly one", wins.Load())
+	}
+	if first, err := nodes[0].UseOnce(t.Context(), "replay", "one", time.Now()); err != nil || !first {
+		t.Errorf("the same key of another kind: %v, %v; want first", first, err)
+	}
+}
+
+func testPurgeUsed(t *testing.T, open opener) {
+	s, now := open(t), time.Now()
+	for key, expires := range map[string]time.Time{"old": now.Add(-time.Hour), "new": now.Add(time.Hour)} {
+		if first, err := s.UseOnce(t.Context(), "login", key, expires); err != nil || !first {
+			t.Fatal(first, err)
+		}
+	}
+	if n, err := s.PurgeUsed(t.Context(), now); err != nil || n != 1 {
+		t.Errorf("removed %d, %v; want 1", n, err)
+	}
+	if first, err := s.UseOnce(t.Context(), "login", "new", now); err != nil || first {
+		t.Errorf("an unexpired key can be used again: %v, %v", first, err)
+	}
+}
+
+func testGround(t *testing.T, open opener) {
+	s := open(t)
+	must(t, s.Ping(t.Context()))
+	at, err := s.Clock(t.Context())
+	must(t, err)
+	if off := time.Since(at).Abs(); !at.IsZero() && off > time.Minute {
+		t.Errorf("the clock is off by %v", off)
+	}
+}
+
+func testOpenTogether(t *testing.T, open opener) {
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() { must(t, open(t).Ping(t.Context())) })
+	}
+	wg.Wait()
+}
+
+func testGaveUp(t *testing.T, open opener) {
+	s := open(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("hung up"))
+	_, err := s.UseOnce(ctx, "login", "one", time.Now())
+	if authn.KindOf(err) != authn.Unavailable {
+		t.Errorf("got %v, want unavailable", err)
+	}
+	if first, err := s.UseOnce(t.Context(), "login", "one", time.Now()); err != nil || !first {
+		t.Errorf("written although the caller had given up: %v, %v", first, err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}
