@@ -57,7 +57,8 @@ func hint(code int) string {
 }
 
 // send makes one HTTP exchange within the timeout and reads all of the answer.
-func (s *session) send(ctx context.Context, verb, url string, body []byte, h http.Header) ([]byte, *http.Response, error) {
+func (s *session) send(ctx context.Context, verb, url string, body []byte, h http.Header) (
+	[]byte, *http.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, verb, url, bytes.NewReader(body))

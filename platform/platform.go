@@ -1,8 +1,8 @@
-// Package platform plays OutSystems' LifeTime: it fetches a plugin's WSDL, holds it against the contract, and makes the calls
-// that the platform makes when an administrator chooses, tests and activates a plugin and a user signs in.
+// Package platform plays OutSystems' LifeTime: it fetches a plugin's WSDL, holds it against the contract, and makes
+// the calls that the platform makes when an administrator chooses, tests and activates a plugin and a user signs in.
 //
-// It is the other side of the door, so it shares no code with it: what it demands is written down here a second time, and
-// it reads answers with encoding/xml. It imports nothing of ours.
+// It is the other side of the door, so it shares no code with it: what it demands is written down here a second time,
+// and it reads answers with encoding/xml. It imports nothing of ours.
 package platform
 
 import (
@@ -34,8 +34,8 @@ const defaultTimeout = 30 * time.Second
 // ErrRefused is in the error of Run when the platform would refuse something; the transcript says what.
 var ErrRefused = errors.New("the platform would refuse this plugin")
 
-// Run goes through everything, prints a transcript and returns an error when the platform would refuse something, or when
-// the user was not signed in. It goes on after a problem, unless there is nobody to talk to.
+// Run goes through everything, prints a transcript and returns an error when the platform would refuse something, or
+// when the user was not signed in. It goes on after a problem, unless there is nobody to talk to.
 func Run(ctx context.Context, o Options) error {
 	if o.Client == nil || o.Out == nil {
 		return errors.New("platform: Options lack Client or Out")

@@ -53,9 +53,9 @@ type request struct {
 	settings  []Setting
 }
 
-// decode reads a message: exactly one Envelope with an optional Header, then one Body with one operation of the contract,
-// whose parameters are each given at most once. On a malformation the request says how far it was understood, so that a
-// fault can be worded in its version.
+// decode reads a message: exactly one Envelope with an optional Header, then one Body with one operation of the
+// contract, whose parameters are each given at most once. On a malformation the request says how far it was
+// understood, so that a fault can be worded in its version.
 func decode(message []byte) (request, error) {
 	d := decoder{request: request{version: soap11}}
 	if err := d.scanner.reset(message); err != nil {
@@ -205,7 +205,8 @@ type field struct {
 	to   *string
 }
 
-// texts reads the children of an element: the given fields, in any order, each at most once, in the operation's namespace.
+// texts reads the children of an element: the given fields, in any order, each at most once, in the operation's
+// namespace.
 func (d *decoder) texts(fields ...field) error {
 	var seen uint8 // one bit for each field
 	for {
@@ -336,8 +337,8 @@ func (d *decoder) child() (more bool, err error) {
 	}
 }
 
-// onlyForeignAttributes checks Envelope, Header and Body: security and addressing put attributes of their own there, but
-// one of SOAP's (encodingStyle) would ask for an encoding that the contract does not have.
+// onlyForeignAttributes checks Envelope, Header and Body: security and addressing put attributes of their own there,
+// but one of SOAP's (encodingStyle) would ask for an encoding that the contract does not have.
 func (d *decoder) onlyForeignAttributes() error {
 	for _, a := range d.attrs {
 		if len(a.space) == 0 || version(a.space) == d.request.version {

@@ -155,8 +155,8 @@ func (d *door) receive(w http.ResponseWriter, r *http.Request, in *buffer, c *ca
 	return 0
 }
 
-// acceptable looks at type, charset and coding of the body. Which of the two types it is does not matter: the envelope's
-// namespace tells the version.
+// acceptable looks at type, charset and coding of the body. Which of the two types it is does not matter: the
+// envelope's namespace tells the version.
 func acceptable(r *http.Request) bool {
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "text/xml" && media != "application/soap+xml" {
@@ -201,8 +201,8 @@ func (d *door) malformed(ctx context.Context, buf *buffer, c *call, err error) (
 	return f.httpStatus(c.version), outcomeFault
 }
 
-// checkAction refuses a SOAPAction, or an action parameter of SOAP 1.2, that names another method than the body does. None
-// is fine, and so is any prefix: the platform's client was generated from another plugin's WSDL.
+// checkAction refuses a SOAPAction, or an action parameter of SOAP 1.2, that names another method than the body does.
+// None is fine, and so is any prefix: the platform's client was generated from another plugin's WSDL.
 func checkAction(r *http.Request, method string) error {
 	actions := r.Header.Values("SOAPAction")
 	if _, params, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil {

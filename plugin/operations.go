@@ -116,9 +116,10 @@ func truth(b bool) string {
 func (d *door) refuseSettings(ctx context.Context, c call) answer {
 	d.journal(ctx, c, ConfigRefused, "switched off")
 	return fine(status{
-		id:      IDSettingsOff,
-		message: "Nothing was changed: changing settings from the platform is switched off. Edit idbridge's configuration file.",
-		info:    "correlation id: " + c.id,
+		id: IDSettingsOff,
+		message: "Nothing was changed: changing settings from the platform is switched off. " +
+			"Edit idbridge's configuration file.",
+		info: "correlation id: " + c.id,
 	})
 }
 
@@ -171,8 +172,8 @@ func (d *door) signIn(ctx context.Context, c call,
 	return a
 }
 
-// answerable makes sure that a sign-in without an id is never answered as a success: id 0 would be whatever the platform
-// makes of it.
+// answerable makes sure that a sign-in without an id is never answered as a success: id 0 would be whatever the
+// platform makes of it.
 func answerable(env authn.Environment, r authn.Result) error {
 	switch {
 	case env.IDs == authn.IDsModule && r.User.Username == "":
@@ -206,7 +207,8 @@ func (d *door) journal(ctx context.Context, c call, a Action, detail string) err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTimeout)
 	defer cancel()
-	err := d.Journal(ctx, Event{ID: c.id, Time: c.arrived, Action: a, Environment: environment, Source: c.source, Detail: detail})
+	err := d.Journal(ctx, Event{ID: c.id, Time: c.arrived, Action: a, Environment: environment, Source: c.source,
+		Detail: detail})
 	if err != nil {
 		err = authn.Errorf(authn.Unavailable, "audit_unavailable", "journal: %w", err)
 		d.Log.ErrorContext(ctx, "the journal did not take an event", "id", c.id, "action", string(a), "error", err)

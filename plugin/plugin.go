@@ -1,9 +1,9 @@
-// Package plugin is the platform's door: the SOAP service OSPlatformAuthentication, through which the platform asks whether
-// a user name and a password sign an IT user in.
+// Package plugin is the platform's door: the SOAP service OSPlatformAuthentication, through which the platform asks
+// whether a user name and a password sign an IT user in.
 //
 // It identifies the calling environment, decodes strictly, and words the answer: what a refusal may say depends on the
-// error's Kind alone. What signing in means is authn's business, and so are the checks behind Plugin_Test; TLS, listening
-// and deadlines of connections are the program's.
+// error's Kind alone. What signing in means is authn's business, and so are the checks behind Plugin_Test; TLS,
+// listening and deadlines of connections are the program's.
 //
 // Nothing here is served to a caller who is not one of the configured environments, not even the WSDL.
 package plugin
@@ -123,9 +123,9 @@ type service struct {
 	wsdl    []byte
 }
 
-// New checks the configuration, reporting all problems at once, and returns the door's handler. It serves
-// /<plugin name>/OSPlatformAuthentication.asmx in any case of letters, and answers every other path as well, with 401 or
-// 404, so it may be mounted at /.
+// New checks the configuration, reporting all problems at once, and returns the door's handler. It serves /<plugin
+// name>/OSPlatformAuthentication.asmx in any case of letters, and answers every other path as well, with 401 or 404,
+// so it may be mounted at /.
 func New(c Config) (http.Handler, error) {
 	if err := c.validate(); err != nil {
 		return nil, err

@@ -67,8 +67,9 @@ type binding struct {
 	depth         int
 }
 
-// scanner reads the small part of XML 1.0 with namespaces that a SOAP message needs, and refuses everything else: it has
-// no document types, comments, processing instructions, entities of one's own or encodings but UTF-8, and names are ASCII.
+// scanner reads the small part of XML 1.0 with namespaces that a SOAP message needs, and refuses everything else: it
+// has no document types, comments, processing instructions, entities of one's own or encodings but UTF-8, and names
+// are ASCII.
 //
 // It stands in for encoding/xml, which accepts all those, takes undeclared prefixes and duplicate attributes, and lets
 // markup run on after the root. FuzzScan holds it to this: what the scanner accepts, encoding/xml reads the same way.
@@ -394,7 +395,8 @@ func (s *scanner) declareNamespaces() error {
 		}
 		reserved := string(b.space) == xmlNamespace || string(b.space) == xmlnsReserved
 		unbinds := len(b.prefix) > 0 && len(b.space) == 0 // only namespaces 1.1 knows that
-		if reserved || unbinds || string(b.prefix) == "xml" || string(b.prefix) == "xmlns" || len(s.bound) == maxNamespaces {
+		fixed := string(b.prefix) == "xml" || string(b.prefix) == "xmlns"
+		if reserved || unbinds || fixed || len(s.bound) == maxNamespaces {
 			return badNamespace
 		}
 		s.bound = append(s.bound, b)

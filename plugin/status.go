@@ -13,8 +13,8 @@ type status struct {
 	message, info string
 }
 
-// ResponseIds, documented in docs/errors.md. Unknown user, wrong password, wrong or missing code and locked share one, as
-// they share one text: the answer must not tell a guesser which it was.
+// ResponseIds, documented in docs/errors.md. Unknown user, wrong password, wrong or missing code and locked share one,
+// as they share one text: the answer must not tell a guesser which it was.
 const (
 	IDOk           = 0
 	IDRefused      = 1
@@ -30,10 +30,11 @@ const (
 const refusedText = "Sign-in refused: the user name, the password or the code is wrong, " +
 	"a code is missing, or the account is locked."
 
-// refusedStatus words a refusal from its Kind alone. Nothing in the message differs from call to call; the correlation id
-// is kept to the additional info.
+// refusedStatus words a refusal from its Kind alone. Nothing in the message differs from call to call; the correlation
+// id is kept to the additional info.
 func refusedStatus(k authn.Kind, portal, correlationID string) status {
-	s := status{id: IDInternal, message: "Sign-in failed because of an internal error. The correlation id finds it in the log."}
+	s := status{id: IDInternal,
+		message: "Sign-in failed because of an internal error. The correlation id finds it in the log."}
 	switch k {
 	case authn.BadCredentials, authn.CodeRequired, authn.Locked:
 		s.id, s.message = IDRefused, refusedText

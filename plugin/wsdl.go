@@ -11,7 +11,8 @@ import (
 //go:embed OSPlatformAuthentication.wsdl
 var wsdlText string
 
-// userIdentifier is the platform's User Identifier. Newer documentation says s:long; the digits on the wire are the same.
+// userIdentifier is the platform's User Identifier. Newer documentation says s:long; the digits on the wire are the
+// same.
 const userIdentifier = "s:int"
 
 const serviceFile = "OSPlatformAuthentication.asmx"

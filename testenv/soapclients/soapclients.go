@@ -2,9 +2,9 @@
 // Each is a small program in programs/ that imports the WSDL from the service itself. It is for tests only; what is
 // missing on a machine fails them, and `make test-setup` installs it.
 //
-// A program takes the service's URL, the caller's user name and the SOAP version as arguments, and the caller's secret as
-// SOAP_SECRET. It reads calls from standard input, one a line, method and arguments separated by tabs (so neither may hold a
-// tab or a line end), and prints one JSON object for each.
+// A program takes the service's URL, the caller's user name and the SOAP version as arguments, and the caller's secret
+// as SOAP_SECRET. It reads calls from standard input, one a line, method and arguments separated by tabs (so neither
+// may hold a tab or a line end), and prints one JSON object for each.
 package soapclients
 
 import (
