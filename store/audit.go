@@ -1,0 +1,174 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/idbridge/idbridge/audit"
+)
+
+var _ audit.Store = (*Store)(nil)
+
+const (
+	auditColumns = `seq, time, id, action, actor, environment, username, provider, subject, it_user, kind, reason, factors,
+		source, duration, detail, mac`
+	auditWidth      = 17
+	selectAudit     = `SELECT ` + auditColumns + ` FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`
+	selectAuditHead = `SELECT key_id, seq, mac, purged_seq, purged_mac, seal FROM audit_head WHERE name = 'head'`
+	updateAuditHead = `INSERT INTO audit_head (name, key_id, seq, mac, purged_seq, purged_mac, seal)
+		VALUES ('head', $1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id,
+		seq = excluded.seq, mac = excluded.mac, purged_seq = excluded.purged_seq, purged_mac = excluded.purged_mac,
+		seal = excluded.seal`
+)
+
+// auditInserts are statements for 16, 4 and 1 records: few texts to keep prepared, few statements for a batch.
+var auditInserts = [...]struct {
+	rows  int
+	query string
+}{{16, auditInsert(16)}, {4, auditInsert(4)}, {1, auditInsert(1)}}
+
+func auditInsert(rows int) string {
+	var b strings.Builder
+	b.WriteString("INSERT INTO audit (" + auditColumns + ") VALUES ")
+	for i := range rows * auditWidth {
+		sep := ", "
+		switch {
+		case i == 0:
+			sep = "("
+		case i%auditWidth == 0:
+			sep = "), ("
+		}
+		fmt.Fprintf(&b, "%s$%d", sep, i+1)
+	}
+	return b.String() + ")"
+}
+
+// AppendAudit implements audit.Chain.
+func (s *Store) AppendAudit(ctx context.Context, link func(audit.Head) ([]audit.Row, audit.Head, error)) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := t.lock(ctx, "audit"); err != nil {
+			return err
+		}
+		head, err := auditHead(ctx, t)
+		if err != nil {
+			return err
+		}
+		rows, head, err := link(head)
+		if err != nil {
+			return err
+		}
+		if err := insertAudit(ctx, t, rows); err != nil {
+			return err
+		}
+		return putAuditHead(ctx, t, head)
+	})
+}
+
+func insertAudit(ctx context.Context, t *tx, rows []audit.Row) error {
+	args := make([]any, 0, min(len(rows), auditInserts[0].rows)*auditWidth)
+	for _, insert := range auditInserts {
+		for len(rows) >= insert.rows {
+			args = args[:0]
+			for i := range insert.rows {
+				args = appendAuditRow(args, &rows[i])
+			}
+			if _, err := t.exec(ctx, insert.query, args...); err != nil {
+				return err
+			}
+			rows = rows[insert.rows:]
+		}
+	}
+	return nil
+}
+
+func appendAuditRow(args []any, r *audit.Row) []any {
+	return append(args, r.Seq, r.Time.UnixMicro(), r.ID, r.Action, r.Actor, r.Environment, r.Username, r.Provider, r.Subject,
+		r.ITUser, r.Kind, r.Reason, r.Factors, r.Source, int64(r.Duration), r.Detail, r.MAC)
+}
+
+func auditHead(ctx context.Context, from getter) (h audit.Head, err error) {
+	_, err = from.get(ctx, selectAuditHead, nil, &h.KeyID, &h.Seq, &h.MAC, &h.PurgedSeq, &h.PurgedMAC, &h.Seal)
+	return h, err
+}
+
+func putAuditHead(ctx context.Context, t *tx, h audit.Head) error {
+	_, err := t.exec(ctx, updateAuditHead, notNull(h.KeyID), h.Seq, notNull(h.MAC), h.PurgedSeq, notNull(h.PurgedMAC),
+		notNull(h.Seal))
+	return err
+}
+
+func notNull(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// AuditHead implements audit.Reader.
+func (s *Store) AuditHead(ctx context.Context) (audit.Head, error) { return auditHead(ctx, s) }
+
+// AuditRows implements audit.Reader.
+func (s *Store) AuditRows(ctx context.Context, after int64, limit int) (rows []audit.Row, err error) {
+	err = s.each(ctx, selectAudit, []any{after, limit}, func(scan func(...any) error) error {
+		row, err := scanAudit(scan)
+		rows = append(rows, row)
+		return err
+	})
+	return rows, err
+}
+
+func scanAudit(scan func(...any) error) (r audit.Row, err error) {
+	var at int64
+	err = scan(&r.Seq, &at, &r.ID, &r.Action, &r.Actor, &r.Environment, &r.Username, &r.Provider, &r.Subject,
+		&r.ITUser, &r.Kind, &r.Reason, &r.Factors, &r.Source, &r.Duration, &r.Detail, &r.MAC)
+	r.Time = time.UnixMicro(at).UTC()
+	return r, err
+}
+
+// PurgeAudit implements audit.Chain.
+func (s *Store) PurgeAudit(
+	ctx context.Context, before time.Time, limit int, link func(audit.Head, audit.Row) (audit.Head, error),
+) (removed int, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := t.lock(ctx, "audit"); err != nil {
+			return err
+		}
+		head, err := auditHead(ctx, t)
+		if err != nil {
+			return err
+		}
+		last, err := lastToPurge(ctx, t, head, before, limit)
+		if err != nil || last.Seq == 0 {
+			removed = 0
+			return err
+		}
+		if head, err = link(head, last); err != nil {
+			return err
+		}
+		n, err := t.exec(ctx, `DELETE FROM audit WHERE seq <= $1`, last.Seq)
+		if err != nil {
+			return err
+		}
+		removed = int(n)
+		return putAuditHead(ctx, t, head)
+	})
+	if err != nil {
+		removed = 0
+	}
+	return removed, err
+}
+
+// lastToPurge is the last of the first limit records that comes before every record that has to stay.
+func lastToPurge(ctx context.Context, t *tx, h audit.Head, before time.Time, limit int) (last audit.Row, err error) {
+	young := false
+	err = t.each(ctx, selectAudit, []any{h.PurgedSeq, limit}, func(scan func(...any) error) error {
+		row, err := scanAudit(scan)
+		if young = young || !row.Time.Before(before); !young {
+			last = row
+		}
+		return err
+	})
+	return last, err
+}
