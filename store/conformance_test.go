@@ -36,6 +36,9 @@ var conformance = []struct {
 	{"ping and clock", testGround},
 	{"many nodes start at once", testOpenTogether},
 	{"a caller who gave up is not written", testGaveUp},
+	{"audit of two nodes at once", testAuditRace},
+	{"audit keeps any text", testAuditText},
+	{"audit is purged from the front", testAuditPurge},
 	{"factors: steps, codes and enrolments have one winner", testFactors},
 	{"data keys: nodes that race get the same one", testDataKeys},
 	{"rotation of what is sealed", testRotation},
@@ -44,7 +47,7 @@ var conformance = []struct {
 	{"IT users: management", testManage},
 	{"IT users: import", testImport},
 	{"IT users: racing imports", testRacingImports},
-	{"IT users: 100,000 rows", testLargeImport},
+	{"IT users: a large import", testLargeImport},
 	{"IT users: ids are unique", testIDsAreUnique},
 	{"IT users: enrolled is seen", testEnrolledIsSeen},
 }
@@ -57,6 +60,8 @@ func TestConformance(t *testing.T) {
 				c.test(t, handles(store.Config{Driver: store.SQLite, Path: path}))
 			})
 		}
+		path := filepath.Join(t.TempDir(), "tampered.db")
+		testTampering(t, "sqlite", path, handles(store.Config{Driver: store.SQLite, Path: path}))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		server := testenv.Postgres(t)
@@ -65,6 +70,8 @@ func TestConformance(t *testing.T) {
 				c.test(t, handles(store.Config{Driver: store.Postgres, DSN: authn.Secret(server.NewDatabase(t))}))
 			})
 		}
+		dsn := server.NewDatabase(t)
+		testTampering(t, "pgx", dsn, handles(store.Config{Driver: store.Postgres, DSN: authn.Secret(dsn)}))
 	})
 }
 
