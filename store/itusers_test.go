@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -301,25 +302,67 @@ func testEnrolledIsSeen(t *testing.T, open opener) {
 	}
 }
 
-func testLargeImport(t *testing.T, open opener) {
-	s := open(t)
-	const n = 100_000
+// largeFile is an import file of n users with ids on two environments.
+func largeFile(n int) string {
 	var text strings.Builder
 	text.WriteString("username,name,email,active,id:development,id:production\n")
 	for i := range n {
 		fmt.Fprintf(&text, "large%06d,Name %d,l%d@example.org,true,%d,%d\n", i, i, i, 1_000_000+i, 2_000_000+i)
 	}
+	return text.String()
+}
+
+func testLargeImport(t *testing.T, open opener) {
+	s := open(t)
+	const n = 5_001 // full batches and a rest; BenchmarkImport has 100,000
 	for _, want := range []itusers.Report{{Added: n}, {Unchanged: n}} {
-		began, last := time.Now(), 0
-		r, err := manager(s).Import(t.Context(), strings.NewReader(text.String()), itusers.CSV,
+		last := 0
+		r, err := manager(s).Import(t.Context(), strings.NewReader(largeFile(n)), itusers.CSV,
 			itusers.Options{Environments: []string{"development", "production"}, Progress: func(done, _ int) { last = done }})
 		if err != nil || r.Added != want.Added || r.Unchanged != want.Unchanged || last != want.Added {
 			t.Fatalf("added %d, unchanged %d, progress to %d, %v", r.Added, r.Unchanged, last, err)
 		}
-		took := time.Since(began)
-		t.Logf("%d users in %v", n, took.Round(time.Millisecond))
-		if took > time.Minute {
-			t.Errorf("%d users took %v", n, took)
+	}
+	users, err := s.Users(t.Context(), itusers.Filter{})
+	must(t, err)
+	if len(users) != n || users[n-1].Username != "large005000" || users[n-1].IDs["production"] != 2_005_000 {
+		t.Errorf("%d users, the last %+v", len(users), users[len(users)-1])
+	}
+}
+
+// BenchmarkImport imports 100,000 new users into an empty SQLite database.
+func BenchmarkImport(b *testing.B) {
+	text := largeFile(100_000)
+	for b.Loop() {
+		s := benchStore(b)
+		_, err := manager(s).Import(b.Context(), strings.NewReader(text), itusers.CSV, itusers.Options{Environments: []string{"development", "production"}})
+		if err != nil {
+			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkFindLinked is the read that every sign-in makes, among 10,000 users.
+func BenchmarkFindLinked(b *testing.B) {
+	s := benchStore(b)
+	_, err := manager(s).Import(b.Context(), strings.NewReader(largeFile(10_000)), itusers.CSV, itusers.Options{Environments: []string{"development", "production"}})
+	if err == nil {
+		_, err = manager(s).Link(b.Context(), "large005000", "corp", "subject", "x")
+	}
+	for b.Loop() {
+		u, findErr := s.FindLinked(b.Context(), "corp", "subject", "production")
+		if err != nil || findErr != nil || u.UserID != 2_005_000 {
+			b.Fatal(u, err, findErr)
+		}
+	}
+}
+
+func benchStore(b *testing.B) *store.Store {
+	b.Helper()
+	s, err := store.Open(b.Context(), store.Config{Driver: store.SQLite, Path: filepath.Join(b.TempDir(), "bench.db")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close() })
+	return s
 }
