@@ -341,6 +341,22 @@ func TestSealedSecretsCannotBeMoved(t *testing.T) {
 	}
 }
 
+// The same, with the row's id kept: only the user in the row is another one.
+func TestASecretIsBoundToItsUser(t *testing.T) {
+	b := newBench(t)
+	p, _ := b.enrolled(t, bob)
+	rows, err := b.store.Devices(t.Context(), bob.Key)
+	ok(t, err)
+	_, err = b.Reset(t.Context(), bob)
+	ok(t, err)
+	moved := rows[0]
+	moved.User = ann.Key
+	ok(t, b.store.AddDevice(t.Context(), moved))
+	_, _, err = b.store.ConfirmDevice(t.Context(), moved, nil)
+	ok(t, err)
+	want(t, b.check(t, ann, p.code(t, 0)), authn.Unavailable, "factor_unopenable")
+}
+
 func TestWithoutTheStoreNoCodeIsRight(t *testing.T) {
 	b := newBench(t)
 	p, _ := b.enrolled(t, ann)
