@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,6 +37,7 @@ var conformance = []struct {
 	{"ping and clock", testGround},
 	{"many nodes start at once", testOpenTogether},
 	{"a caller who gave up is not written", testGaveUp},
+	{"a write that fails undoes itself alone", testOwnSavepoint},
 	{"audit of two nodes at once", testAuditRace},
 	{"audit keeps any text", testAuditText},
 	{"audit is purged from the front", testAuditPurge},
@@ -180,6 +182,31 @@ func testGaveUp(t *testing.T, open opener) {
 	}
 	if first, err := s.UseOnce(t.Context(), "login", "one", time.Now()); err != nil || !first {
 		t.Errorf("written although the caller had given up: %v, %v", first, err)
+	}
+}
+
+// testOwnSavepoint lets writes that go well and writes that do not share transactions.
+func testOwnSavepoint(t *testing.T, open opener) {
+	s := open(t)
+	var wg sync.WaitGroup
+	for i := range 60 {
+		wg.Go(func() {
+			err := s.WriteThen(t.Context(), strconv.Itoa(i), func() error {
+				if i%3 == 0 {
+					return authn.Errorf(authn.Locked, "own", "of the caller")
+				}
+				return nil
+			})
+			if failed := authn.ReasonOf(err) == "own"; failed != (i%3 == 0) || !failed && err != nil {
+				t.Errorf("write %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range 60 {
+		if first, err := s.UseOnce(t.Context(), "then", strconv.Itoa(i), time.Now()); err != nil || first != (i%3 == 0) {
+			t.Errorf("write %d: there is no row: %v, %v", i, first, err)
+		}
 	}
 }
 

@@ -13,3 +13,13 @@ func (s *Store) LimitPages(ctx context.Context, pages int) error {
 		return err
 	})
 }
+
+// WriteThen uses a key up and then ends the write as end does.
+func (s *Store) WriteThen(ctx context.Context, key string, end func() error) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		if _, err := t.exec(ctx, `INSERT INTO single_use (kind, key, expires) VALUES ('then', $1, 0)`, key); err != nil {
+			return err
+		}
+		return end()
+	})
+}

@@ -63,10 +63,16 @@ func TestKill9LosesNothingAcknowledged(t *testing.T) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
+	s := handles(store.Config{Driver: store.SQLite, Path: path})(t)
+	l := auditLog(t, s) // a second process on the same file
 	acknowledged := map[string]bool{}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		acknowledged[lines.Text()] = true
-		if len(acknowledged) == 500 {
+		if n := len(acknowledged); n%50 == 0 && n < 500 {
+			id := fmt.Sprint("parent-", n)
+			must(t, l.Event(t.Context(), audit.Record{Time: time.Now(), ID: id}))
+			acknowledged[id] = true
+		} else if n >= 500 {
 			must(t, child.Process.Kill())
 		}
 	}
@@ -74,7 +80,6 @@ func TestKill9LosesNothingAcknowledged(t *testing.T) {
 	if len(acknowledged) < 500 {
 		t.Fatalf("the child wrote only %d records", len(acknowledged))
 	}
-	s := handles(store.Config{Driver: store.SQLite, Path: path})(t)
 	if _, err := audit.Verify(t.Context(), s, auditKey, nil); err != nil {
 		t.Error(err)
 	}
