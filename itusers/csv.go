@@ -72,7 +72,8 @@ func (f *file) header(line int, header []string) (columns, bool) {
 		}
 		switch place := places[strings.ToLower(column)]; {
 		case place == nil:
-			f.problem(line, "column %q is unknown; known are username, name, email, active, id, environment, id:ENVIRONMENT", column)
+			f.problem(line,
+				"column %q is unknown; known are username, name, email, active, id, environment, id:ENVIRONMENT", column)
 		case *place >= 0:
 			f.problem(line, "column %q is there twice", column)
 		default:

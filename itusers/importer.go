@@ -229,9 +229,11 @@ func (o owners) claim(e entry, after User) (problems []Problem) {
 		other, taken := o[at]
 		switch {
 		case taken && other.line == 0:
-			problems = append(problems, Problem{line, fmt.Sprintf("id %d on %s belongs to %q, who is not in the file", at.number, environment, other.username)})
+			problems = append(problems, Problem{line, fmt.Sprintf("id %d on %s belongs to %q, who is not in the file",
+				at.number, environment, other.username)})
 		case taken:
-			problems = append(problems, Problem{line, fmt.Sprintf("id %d on %s is also the one of %q (line %d)", at.number, environment, other.username, other.line)})
+			problems = append(problems, Problem{line, fmt.Sprintf("id %d on %s is also the one of %q (line %d)",
+				at.number, environment, other.username, other.line)})
 		default:
 			o[at] = owner{after.Username, line}
 		}

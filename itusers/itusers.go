@@ -1,5 +1,5 @@
-// Package itusers keeps the platform's IT users: their ids on each environment, and which account at which provider each
-// of them is.
+// Package itusers keeps the platform's IT users: their ids on each environment, and which account at which provider
+// each of them is.
 //
 // It decides which IT user an account is, imports IT users from files and changes single ones for an administrator. It
 // leaves to others whether an IT user may sign in (authn judges activity and ids), where rows are kept (store) and the
@@ -59,7 +59,8 @@ type Finder interface {
 	AddLink(ctx context.Context, user string, link Link) (holder, subject string, err error)
 }
 
-// Registry is what managing IT users needs of the store. An error from change is returned as it is and nothing is written.
+// Registry is what managing IT users needs of the store. An error from change is returned as it is and nothing is
+// written.
 type Registry interface {
 	// Users returns the selected users, sorted by folded user name.
 	Users(ctx context.Context, f Filter) ([]User, error)

@@ -10,8 +10,8 @@ import (
 type DataKeyStore interface {
 	// DataKey returns the sealed key of that name, nil when there is none.
 	DataKey(ctx context.Context, name string) ([]byte, error)
-	// AddDataKey keeps sealed under the name unless there is one already, and returns the one that is kept: of two nodes
-	// that race, both get the same.
+	// AddDataKey keeps sealed under the name unless there is one already, and returns the one that is kept: of two
+	// nodes that race, both get the same.
 	AddDataKey(ctx context.Context, name string, sealed []byte) (kept []byte, err error)
 }
 

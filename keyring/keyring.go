@@ -1,14 +1,14 @@
-// Package keyring seals secrets that have to be kept in a database and read again: AES-256-GCM under a master key that is
-// kept outside of it, in a file or an environment variable.
+// Package keyring seals secrets that have to be kept in a database and read again: AES-256-GCM under a master key
+// that is kept outside of it, in a file or an environment variable.
 //
 // It knows keys, sealed texts and how one master key takes over from another. What is sealed, where the sealed text is
 // kept and what it is bound to are for the callers; the small interfaces they implement are defined here.
 //
 // # Key file
 //
-// One key per line, ID:BASE64, where BASE64 is 32 random bytes. The first key is the current one and seals; the others
-// only open. Empty lines and lines that begin with # are ignored. In an environment variable the keys may be separated by
-// commas instead of lines. On Unix the file must not be readable by group or others.
+// One key per line, ID:BASE64, where BASE64 is 32 random bytes. The first key is the current one and seals; the
+// others only open. Empty lines and lines that begin with # are ignored. In an environment variable the keys may be
+// separated by commas instead of lines. On Unix the file must not be readable by group or others.
 //
 // To rotate: put a new key (Generate) first in the file of every node, restart them, Reseal, then drop the old line.
 package keyring
@@ -169,7 +169,8 @@ func (r *Ring) Open(sealed, ad []byte) ([]byte, error) {
 	}
 	plain, err := key.Open(nil, nil, sealed[len(header):], bind(header, ad))
 	if err != nil {
-		return nil, fmt.Errorf("%w: it was changed, belongs to another record, or the key file holds another key %s", ErrSealed, id)
+		return nil, fmt.Errorf(
+			"%w: it was changed, belongs to another record, or the key file holds another key %s", ErrSealed, id)
 	}
 	return plain, nil
 }

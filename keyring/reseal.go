@@ -18,7 +18,8 @@ type Shelf interface {
 	CountSealed(ctx context.Context) (int, error)
 	// SealedAfter returns up to limit of them with ids greater than after, in the order of their ids.
 	SealedAfter(ctx context.Context, after string, limit int) ([]Sealed, error)
-	// ReplaceSealed puts next in the place of old.Text. Where another text is there by now, or none, it changes nothing.
+	// ReplaceSealed puts next in the place of old.Text. Where another text is there by now, or none, it changes
+	// nothing.
 	ReplaceSealed(ctx context.Context, old Sealed, next []byte) error
 }
 

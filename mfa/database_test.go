@@ -9,8 +9,8 @@ import (
 	"github.com/idbridge/idbridge/store"
 )
 
-// openDatabase opens SQLite in dir, where ann and bob are IT users. The store's conformance suite makes PostgreSQL keep the
-// same promises.
+// openDatabase opens SQLite in dir, where ann and bob are IT users. The store's conformance suite makes PostgreSQL
+// keep the same promises.
 func openDatabase(t *testing.T, dir string) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Config{Driver: store.SQLite, Path: filepath.Join(dir, "test.db")})

@@ -31,7 +31,8 @@ func (s *Service) Enrol(ctx context.Context, user authn.ITUser) (Enrolment, erro
 		return Enrolment{}, err
 	}
 	if len(devices) >= MaxDevices {
-		return Enrolment{}, authn.Errorf(authn.Locked, "too_many_devices", "%d devices are enrolled; reset them first", len(devices))
+		return Enrolment{}, authn.Errorf(authn.Locked, "too_many_devices",
+			"%d devices are enrolled; reset them first", len(devices))
 	}
 	secret, id := newSecret(), rand.Text()
 	uri, err := keyURI(s.Issuer, user.Username, secret)
@@ -46,8 +47,8 @@ func (s *Service) Enrol(ctx context.Context, user authn.ITUser) (Enrolment, erro
 	return Enrolment{ID: id, URI: uri, Secret: authn.Secret(grouped(base32Text.EncodeToString(secret), " "))}, storeError(err)
 }
 
-// Confirm makes the device a factor, with its first valid code, which is thereby used up. It returns new recovery codes,
-// which are never shown again, unless the user has unused ones. BadCredentials (wrong_code, no_enrolment,
+// Confirm makes the device a factor, with its first valid code, which is thereby used up. It returns new recovery
+// codes, which are never shown again, unless the user has unused ones. BadCredentials (wrong_code, no_enrolment,
 // enrolment_expired), Locked after too many wrong codes, Unavailable, Internal.
 func (s *Service) Confirm(ctx context.Context, user authn.ITUser, id, code string) (recovery []authn.Secret, err error) {
 	err = s.counted(ctx, "enrol:"+user.Key, func() error {
@@ -128,8 +129,8 @@ func (s *Service) RecoveryLeft(ctx context.Context, user authn.ITUser) (int, err
 	return n, storeError(err)
 }
 
-// Reset removes the user's devices and recovery codes, and lifts a block by wrong codes. It tells how many devices there
-// were. The user then has no second factor.
+// Reset removes the user's devices and recovery codes, and lifts a block by wrong codes. It tells how many devices
+// there were. The user then has no second factor.
 func (s *Service) Reset(ctx context.Context, user authn.ITUser) (int, error) {
 	n, err := s.Store.RemoveFactors(ctx, user.Key)
 	if err != nil {

@@ -1,8 +1,8 @@
 // Package mfa is the second factor: time-based one-time codes (TOTP, RFC 6238) and recovery codes.
 //
-// It decides what a right code is, that it is right only once, and how many guesses there are; it enrols devices and makes
-// recovery codes. It leaves to others who must have a factor at the door (authn asks Policy), who may enrol whom (the
-// callers of Enrol and Reset), where rows are kept (store) and how secrets are sealed (keyring).
+// It decides what a right code is, that it is right only once, and how many guesses there are; it enrols devices and
+// makes recovery codes. It leaves to others who must have a factor at the door (authn asks Policy), who may enrol
+// whom (the callers of Enrol and Reset), where rows are kept (store) and how secrets are sealed (keyring).
 package mfa
 
 import (
@@ -35,8 +35,8 @@ type RecoveryCode struct {
 type DeviceStore interface {
 	// Devices returns all devices of a user, oldest first.
 	Devices(ctx context.Context, user string) ([]Device, error)
-	// UseStep sets a confirmed device's last step if step is greater, and tells whether it was: of any number of callers
-	// on any number of nodes exactly one is told so.
+	// UseStep sets a confirmed device's last step if step is greater, and tells whether it was: of any number of
+	// callers on any number of nodes exactly one is told so.
 	UseStep(ctx context.Context, device string, step int64) (bool, error)
 }
 

@@ -103,8 +103,9 @@ func (c providerPolicy) of(groups []string) authn.FactorPolicy {
 	return found
 }
 
-// groupKeys gives the two forms in which a group can be compared: the whole DN, without regard to case, to spaces around
-// separators and to the ways of escaping; and the value of its first part. Of a text that is no DN both are the text.
+// groupKeys gives the two forms in which a group can be compared: the whole DN, without regard to case, to spaces
+// around separators and to the ways of escaping; and the value of its first part. Of a text that is no DN both are
+// the text.
 func groupKeys(group string) (dn, name string) {
 	var parts []string
 	for i, part := range splitUnescaped(group, ',') {

@@ -9,8 +9,8 @@ import (
 	"github.com/idbridge/idbridge/authn"
 )
 
-// A recovery code is 20 letters out of 20, printed in fours: 20 · log2(20) = 86 bits. The letters are the platform's own for
-// such codes: no vowels, so no words, and nothing that looks like a digit.
+// A recovery code is 20 letters out of 20, printed in fours: 20 · log2(20) = 86 bits. The letters are the platform's
+// own for such codes: no vowels, so no words, and nothing that looks like a digit.
 const (
 	recoveryAlphabet = "BCDFGHJKLMNPQRSTVWXZ"
 	recoveryLetters  = 20

@@ -11,9 +11,9 @@ import (
 // Split takes a trailing code off a typed password: six digits, or a recovery code as it was printed, with all of its
 // dashes or with none, in upper or lower case. There must be a password in front of it.
 //
-// It cannot be ambiguous: the two kinds of code end in different characters, each form has one length, and the last 20
-// characters of the form with dashes contain dashes. What it can be is wrong about a password that happens to end like a
-// code; such a user must always add a code, and the platform asks for both at once anyway.
+// It cannot be ambiguous: the two kinds of code end in different characters, each form has one length, and the last
+// 20 characters of the form with dashes contain dashes. What it can be is wrong about a password that happens to end
+// like a code; such a user must always add a code, and the platform asks for both at once anyway.
 func (s *Service) Split(typed authn.Secret) (password authn.Secret, code string, ok bool) {
 	text := typed.Reveal()
 	for _, form := range []struct {
@@ -28,12 +28,12 @@ func (s *Service) Split(typed authn.Secret) (password authn.Secret, code string,
 	return typed, "", false
 }
 
-// Check verifies a code without using it up. The attempt is counted before anything is compared; a right code takes back
-// its own count and no other, so that guesses stay counted until a whole sign-in succeeds (Accept).
+// Check verifies a code without using it up. The attempt is counted before anything is compared; a right code takes
+// back its own count and no other, so that guesses stay counted until a whole sign-in succeeds (Accept).
 //
-// A code that was right and has been used is refused (code_replayed) but not counted: it is no guess, and a tool left open
-// sends it again and again. Kinds: BadCredentials, Locked after too many wrong codes, Unavailable, also when no secret of
-// the user can be opened (factor_unopenable).
+// A code that was right and has been used is refused (code_replayed) but not counted: it is no guess, and a tool left
+// open sends it again and again. Kinds: BadCredentials, Locked after too many wrong codes, Unavailable, also when no
+// secret of the user can be opened (factor_unopenable).
 func (s *Service) Check(ctx context.Context, user authn.ITUser, code string) (authn.FactorProof, error) {
 	var proof authn.FactorProof
 	err := s.counted(ctx, ThrottleKey(user.Key), func() (err error) {

@@ -11,7 +11,8 @@ var _ mfa.Store = (*Store)(nil)
 
 // Devices implements mfa.DeviceStore.
 func (s *Store) Devices(ctx context.Context, user string) (devices []mfa.Device, err error) {
-	const query = `SELECT id, it_user, sealed, created, confirmed, last_step FROM factors WHERE it_user = $1 ORDER BY created, id`
+	const query = `SELECT id, it_user, sealed, created, confirmed, last_step FROM factors
+		WHERE it_user = $1 ORDER BY created, id`
 	err = s.each(ctx, query, []any{user}, func(scan func(...any) error) error {
 		var d mfa.Device
 		var created, confirmed int64
@@ -67,7 +68,8 @@ func (s *Store) AddDevice(ctx context.Context, d mfa.Device) error {
 		if _, err := tx.exec(ctx, `DELETE FROM factors WHERE it_user = $1 AND confirmed = 0`, d.User); err != nil {
 			return err
 		}
-		const query = `INSERT INTO factors (id, it_user, sealed, created, confirmed, last_step) VALUES ($1, $2, $3, $4, 0, 0)`
+		const query = `INSERT INTO factors (id, it_user, sealed, created, confirmed, last_step)
+			VALUES ($1, $2, $3, $4, 0, 0)`
 		_, err := tx.exec(ctx, query, d.ID, d.User, d.Sealed, micros(d.Created))
 		return err
 	})

@@ -25,7 +25,8 @@ func (s *Store) FindLinked(ctx context.Context, provider, subject, environment s
 		LEFT JOIN it_user_ids i ON i.it_user = u.key AND i.environment = $1
 		WHERE l.provider = $2 AND l.subject = $3`
 	u := authn.ITUser{Linked: true}
-	found, err := s.get(ctx, query, []any{environment, provider, subject}, &u.Key, &u.Username, &u.Active, &u.UserID, &u.Enrolled)
+	found, err := s.get(ctx, query, []any{environment, provider, subject},
+		&u.Key, &u.Username, &u.Active, &u.UserID, &u.Enrolled)
 	if !found {
 		return authn.ITUser{}, err
 	}
@@ -64,7 +65,8 @@ func (s *Store) AddLink(ctx context.Context, user string, l itusers.Link) (holde
 // insertLink adds nothing when there is no such user, or when the account or the user is linked already.
 func insertLink(ctx context.Context, tx *tx, user string, l itusers.Link) (added bool, err error) {
 	const query = `INSERT INTO links (provider, subject, it_user, username, since)
-		SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), key, CAST($3 AS TEXT), CAST($4 AS BIGINT) FROM it_users WHERE key = $5
+		SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), key, CAST($3 AS TEXT), CAST($4 AS BIGINT) FROM it_users
+		WHERE key = $5
 		ON CONFLICT DO NOTHING`
 	n, err := tx.exec(ctx, query, l.Provider, l.Subject, l.Username, micros(l.Since), user)
 	return n > 0, err
@@ -76,7 +78,8 @@ func (s *Store) MappedUsers(ctx context.Context, env authn.Environment) (n int, 
 		_, err = s.get(ctx, `SELECT COUNT(*) FROM it_users WHERE active = 1`, nil, &n)
 		return n, err
 	}
-	const query = `SELECT COUNT(*) FROM it_user_ids i JOIN it_users u ON u.key = i.it_user WHERE i.environment = $1 AND u.active = 1`
+	const query = `SELECT COUNT(*) FROM it_user_ids i JOIN it_users u ON u.key = i.it_user
+		WHERE i.environment = $1 AND u.active = 1`
 	_, err = s.get(ctx, query, []any{env.Name}, &n)
 	return n, err
 }

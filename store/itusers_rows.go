@@ -90,7 +90,8 @@ func addIDs(ctx context.Context, r reader, users map[string]*itusers.User, chose
 }
 
 func addLinks(ctx context.Context, r reader, users map[string]*itusers.User, chosen string, args []any) error {
-	query := `SELECT it_user, provider, subject, username, since FROM links WHERE it_user IN (` + chosen + `) ORDER BY provider`
+	query := `SELECT it_user, provider, subject, username, since FROM links
+		WHERE it_user IN (` + chosen + `) ORDER BY provider`
 	return r.each(ctx, query, args, func(scan func(...any) error) error {
 		var key string
 		var l itusers.Link
@@ -104,8 +105,8 @@ func addLinks(ctx context.Context, r reader, users map[string]*itusers.User, cho
 	})
 }
 
-// putUsers writes users without their links. All old ids go before the first new one comes, so that ids can be exchanged
-// between users.
+// putUsers writes users without their links. All old ids go before the first new one comes, so that ids can be
+// exchanged between users.
 func putUsers(ctx context.Context, tx *tx, users []itusers.User) error {
 	var rows, keys, ids []any
 	for _, u := range users {
