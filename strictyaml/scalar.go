@@ -65,7 +65,19 @@ func (d *decoder) scalar(n ast.Node, path string, v reflect.Value, f field) {
 	}
 	if err := setScalar(n, v, f); err != nil {
 		d.refuse(at(n), path, "%s", err)
+		return
 	}
+	if v.Kind() == reflect.String && strings.HasSuffix(f.key, twinSuffix) {
+		v.SetString(d.fileName(v.String()))
+	}
+}
+
+// fileName resolves the name of a file against the folder where names begin.
+func (d *decoder) fileName(name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(d.options.Dir, name)
 }
 
 func setScalar(n ast.Node, v reflect.Value, f field) error {
@@ -222,10 +234,7 @@ func (d *decoder) secretFile(n ast.Node, path string, v reflect.Value) {
 		d.refuse(at(n), path, "must be the name of a file")
 		return
 	}
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(d.options.Dir, name)
-	}
-	secret, err := readSecret(name)
+	secret, err := readSecret(d.fileName(name))
 	if err != nil {
 		d.refuse(at(n), path, "%s", err)
 		return

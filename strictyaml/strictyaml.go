@@ -18,7 +18,8 @@
 //
 // Types: text, bool, integers, floats, time.Duration, Size, anything with UnmarshalText, and structs, pointers to structs,
 // lists and maps of them. An absent struct is read like an empty one, so its defaults and required keys count; an absent
-// pointer stays nil. A Secret has a twin key with the suffix _file, the name of a file that holds it.
+// pointer stays nil. A Secret has a twin key with the suffix _file, the name of a file that holds it. Any text whose key has
+// that suffix is the name of a file; a relative one is joined to Options.Dir.
 package strictyaml
 
 import (
@@ -36,7 +37,7 @@ const (
 
 // Options say what the structs cannot.
 type Options struct {
-	Dir      string              // where relative names in _file keys begin
+	Dir      string              // where relative file names begin
 	Variants map[string]Variants // the sets that `variants` tags name
 }
 
@@ -111,6 +112,11 @@ func (doc *Document) Refuse(path, format string, args ...any) {
 func (doc *Document) Has(path string) bool {
 	_, ok := doc.at[path]
 	return ok
+}
+
+// Wrong tells whether something is wrong at a key or inside it.
+func (doc *Document) Wrong(path string) bool {
+	return doc.broken || slices.ContainsFunc(doc.problems, func(p Problem) bool { return within(p.Path, path) })
 }
 
 // Err is nil when nothing is wrong, Problems otherwise.

@@ -35,6 +35,7 @@ type server struct {
 type listen struct {
 	Address netip.AddrPort `yaml:"address" required:"true" doc:"where to listen"`
 	Plain   bool           `yaml:"plain"`
+	CAFile  string         `yaml:"ca_file"`
 }
 
 type step struct {
@@ -190,13 +191,13 @@ func TestValuesAndDefaults(t *testing.T) {
 	}
 	var s server
 	doc := strictyaml.Decode("c.yaml", []byte(`# a comment
-listen: {address: "127.0.0.1:8443", plain: true}
+listen: {address: "127.0.0.1:8443", plain: true, ca_file: ca.pem}
 timeout: 2d
 body: 1MiB
 from: [10.0.0.0/8]
 labels: {"a b": c}
 weight: 3
-metrics: {address: "127.0.0.1:9"}
+metrics: {address: "127.0.0.1:9", ca_file: /ca.pem}
 sources:
   - {type: directory, id: corp, urls: [ldaps://a, ldaps://b], password_file: pw}
   - {id: t, type: table, file: users, key: "12"}
@@ -205,10 +206,10 @@ sources:
 		t.Fatal(err)
 	}
 	want := server{
-		Listen: listen{netip.MustParseAddrPort("127.0.0.1:8443"), true}, Level: "info", Timeout: 48 * time.Hour,
+		Listen: listen{netip.MustParseAddrPort("127.0.0.1:8443"), true, filepath.Join(dir, "ca.pem")}, Level: "info", Timeout: 48 * time.Hour,
 		Body: 1 << 20, Nodes: 1, Weight: 3, From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 		Labels: map[string]string{"a b": "c"}, Steps: []step{{3, 30 * time.Second}},
-		Metrics: &listen{Address: netip.MustParseAddrPort("127.0.0.1:9")},
+		Metrics: &listen{Address: netip.MustParseAddrPort("127.0.0.1:9"), CAFile: "/ca.pem"},
 		Sources: []source{
 			{"corp", "directory", directory{[]string{"ldaps://a", "ldaps://b"}, " s3cret \n"}},
 			{"t", "table", table{"users", "12"}},
@@ -296,7 +297,7 @@ func TestSchemaSaysWhatDecodeChecks(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	got := strings.Join(strictyaml.Keys(server{}, options("")), " ")
-	want := "body from labels level listen listen.address listen.plain metrics metrics.address metrics.plain nodes sources " +
+	want := "body from labels level listen listen.address listen.ca_file listen.plain metrics metrics.address metrics.ca_file metrics.plain nodes sources " +
 		"sources[].file sources[].id sources[].key sources[].key_file sources[].password sources[].password_file sources[].type " +
 		"sources[].urls steps steps[].block steps[].failures timeout weight"
 	if got != want {
