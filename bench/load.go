@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// caller makes attempts on connections of its own.
+type caller interface {
+	attempt(user int) error
+	close()
+}
+
+// outcome is what a load came to.
+type outcome struct {
+	done     int
+	took     time.Duration
+	p50, p99 time.Duration
+	cpu      time.Duration // of the measured process; 0 when there is none
+}
+
+func (o outcome) perSecond() float64 { return float64(o.done) / o.took.Seconds() }
+
+// load says how many callers go on for how long, or until every user had one turn.
+type load struct {
+	callers int
+	runFor  time.Duration // 0: each user once
+	users   int
+}
+
+// run lets the callers work, each taking the next user, and measures every attempt. The first error ends it.
+func (l load) run(dial func() (caller, error)) (outcome, error) {
+	callers := make([]caller, l.callers)
+	for i := range callers {
+		c, err := dial()
+		if err != nil {
+			return outcome{}, err
+		}
+		defer c.close()
+		callers[i] = c
+	}
+	var (
+		next    atomic.Int64
+		failed  atomic.Pointer[error]
+		wg      sync.WaitGroup
+		latency = make([][]time.Duration, l.callers)
+		began   = time.Now()
+	)
+	for i, c := range callers {
+		wg.Go(func() {
+			for failed.Load() == nil {
+				n := int(next.Add(1) - 1)
+				if l.over(n, began) {
+					return
+				}
+				at := time.Now()
+				if err := c.attempt(n % l.users); err != nil {
+					err = fmt.Errorf("user %d: %w", n%l.users, err)
+					failed.CompareAndSwap(nil, &err)
+					return
+				}
+				latency[i] = append(latency[i], time.Since(at))
+			}
+		})
+	}
+	wg.Wait()
+	o := summarise(latency, time.Since(began))
+	if err := failed.Load(); err != nil {
+		return o, *err
+	}
+	return o, nil
+}
+
+func (l load) over(n int, began time.Time) bool {
+	if l.runFor == 0 {
+		return n >= l.users
+	}
+	return time.Since(began) >= l.runFor
+}
+
+func summarise(latency [][]time.Duration, took time.Duration) outcome {
+	all := slices.Concat(latency...)
+	slices.Sort(all)
+	o := outcome{done: len(all), took: took}
+	if len(all) > 0 {
+		o.p50, o.p99 = all[len(all)/2], all[len(all)*99/100]
+	}
+	return o
+}
+
+// add joins passes of the same load; the percentiles are the worst pass's.
+func (o outcome) add(p outcome) outcome {
+	return outcome{
+		done: o.done + p.done, took: o.took + p.took, cpu: o.cpu + p.cpu, p50: max(o.p50, p.p50), p99: max(o.p99, p.p99),
+	}
+}

@@ -1,0 +1,151 @@
+// Command bench measures idbridge beside raw go-ldap, on one machine in one run: a real slapd with 10,000 users, the real
+// program over SOAP with the durable audit on, 16 and 64 callers. It prints logins a second, percentiles, processor time,
+// memory, and the ratios; docs/performance.md keeps the figures. It needs what make test-setup installs.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+type options struct {
+	users   int
+	runFor  time.Duration
+	callers []int
+	keep    string
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.users, "users", 10_000, "users in the directory")
+	flag.DurationVar(&o.runFor, "for", 10*time.Second, "how long each load runs")
+	flag.StringVar(&o.keep, "keep", "", "folder for configuration, database and logs; it stays")
+	flag.Parse()
+	o.callers = []int{16, 64}
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) (err error) {
+	b := &bench{options: o}
+	defer func() { err = errors.Join(err, b.clean()) }()
+	if err := b.prepare(); err != nil {
+		return err
+	}
+	var all []goal
+	for _, callers := range o.callers {
+		reached, err := b.compare(callers)
+		if err != nil {
+			return err
+		}
+		all = append(all, reached...)
+	}
+	if err := b.disturb(); err != nil {
+		return err
+	}
+	all = append(all,
+		goal{"resident memory, MiB", b.memory, 64, true},
+		goal{"ready after start, ms", float64(b.ready.Milliseconds()), 300, true})
+	goals(os.Stdout, all)
+	return nil
+}
+
+// compare measures the four loads with one number of callers.
+func (b *bench) compare(callers int) ([]goal, error) {
+	timed := load{callers: callers, runFor: b.runFor, users: b.users}
+	rows := []row{{name: "raw bind"}, {name: "raw search+bind"}, {name: "idbridge, cache cold"}, {name: "idbridge, cache warm"}}
+	runs := []func() (outcome, error){
+		func() (outcome, error) { return timed.run(b.slapd.rawBind) },
+		func() (outcome, error) { return timed.run(b.slapd.rawSearchBind) },
+		func() (outcome, error) { return b.cold(callers) },
+		func() (outcome, error) { return b.measured(timed) },
+	}
+	for i, run := range runs {
+		fmt.Fprintf(os.Stderr, "%d callers: %s ...\n", callers, rows[i].name)
+		var err error
+		if rows[i].outcome, err = run(); err != nil {
+			return nil, fmt.Errorf("%s: %w", rows[i].name, err)
+		}
+	}
+	table(os.Stdout, fmt.Sprintf("%d callers, %d users", callers, b.users), rows, rows[1].name)
+	return ratios(callers, rows[1].outcome, rows[2].outcome, rows[3].outcome), nil
+}
+
+func ratios(callers int, raw, cold, warm outcome) []goal {
+	at := fmt.Sprintf(", %d callers", callers)
+	all := []goal{
+		{"cold ÷ raw search+bind" + at, cold.perSecond() / raw.perSecond(), 0.6, false},
+		{"warm ÷ raw search+bind" + at, warm.perSecond() / raw.perSecond(), 1.0, false},
+		{"CPU s per 1,000 logins, cold" + at, cold.cpuPerThousand(), 0.15, true},
+		{"CPU s per 1,000 logins, warm" + at, warm.cpuPerThousand(), 0.15, true},
+	}
+	if callers == 16 {
+		all = append(all,
+			goal{"p99 cold ÷ raw" + at, float64(cold.p99) / float64(raw.p99), 3, true},
+			goal{"p99 warm ÷ raw" + at, float64(warm.p99) / float64(raw.p99), 3, true})
+	}
+	return all
+}
+
+// cold signs every user in once on a freshly started bridge, again and again until the time is up.
+func (b *bench) cold(callers int) (all outcome, err error) {
+	for all.took < b.runFor {
+		if err := b.restart(); err != nil {
+			return all, err
+		}
+		pass, err := b.measured(load{callers: callers, users: b.users})
+		if err != nil {
+			return all, err
+		}
+		all = all.add(pass)
+	}
+	return all, nil
+}
+
+// measured runs a load of sign-ins and adds what the bridge used for it.
+func (b *bench) measured(l load) (outcome, error) {
+	before := b.bridge.cpu()
+	o, err := l.run(b.door.signIns)
+	o.cpu = b.bridge.cpu() - before
+	b.memory = max(b.memory, b.bridge.memory())
+	return o, err
+}
+
+// disturb measures sign-ins at one provider while another is flooded with wrong passwords, and while another is dead.
+func (b *bench) disturb() error {
+	if err := b.restart(); err != nil {
+		return err
+	}
+	quiet := load{callers: 4, runFor: b.runFor / 2, users: b.users}
+	rows := []row{{name: "undisturbed"}, {name: "wrong-password flood"}, {name: "dead directory"}}
+	var err error
+	if rows[0].outcome, err = b.measured(quiet); err != nil {
+		return err
+	}
+	flood, dead := b.door, b.door
+	flood.provider, dead.provider = `FLOOD\`, `DEAD\`
+	if rows[1].outcome, err = b.beside(quiet, flood.refusals); err != nil {
+		return err
+	}
+	if rows[2].outcome, err = b.beside(quiet, dead.refusals); err != nil {
+		return err
+	}
+	table(os.Stdout, "4 callers at one provider, 64 more at another that is flooded or dead", rows, rows[0].name)
+	return nil
+}
+
+// beside runs a load while 64 callers trouble another provider.
+func (b *bench) beside(l load, trouble func() (caller, error)) (outcome, error) {
+	ended := make(chan error, 1)
+	go func() {
+		_, err := load{callers: 64, runFor: l.runFor, users: b.users}.run(trouble)
+		ended <- err
+	}()
+	o, err := b.measured(l)
+	return o, errors.Join(err, <-ended)
+}

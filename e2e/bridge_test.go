@@ -1,0 +1,348 @@
+// Package e2e_test runs the real program against real servers and asks it what its users would: whether people sign in,
+// whether nobody else does, and whether everything that was answered can be proven afterwards.
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // RFC 6238 as authenticator apps know it
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/idbridge/idbridge/testenv"
+)
+
+var program string // the binary under test
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "idbridge-e2e-")
+	if err != nil {
+		panic(err)
+	}
+	program = filepath.Join(dir, "idbridge")
+	build := exec.Command("go", "build", "-race", "-o", program, "../cmd/idbridge")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// bridge is one installation: a folder with a configuration, and the processes that serve it.
+type bridge struct {
+	t      *testing.T
+	dir    string
+	store  string // the store: section's body
+	extra  string // further top-level settings
+	slapd  *testenv.SlapdServer
+	urls   []string
+	nodes  []*node
+	secret string
+}
+
+// node is one running process of an installation.
+type node struct {
+	url    string // of the plugin
+	cmd    *exec.Cmd
+	stderr *lockedBuffer
+	done   chan struct{}
+}
+
+const usersInDirectory = 100
+
+func newBridge(t *testing.T) *bridge {
+	slapd := testenv.Slapd(t, testenv.SlapdConfig{Users: usersInDirectory})
+	b := &bridge{t: t, dir: t.TempDir(), slapd: slapd, urls: []string{slapd.URL}, secret: strings.Repeat("e2e-secret-", 4)}
+	b.store = "driver: sqlite\n  path: idbridge.db"
+	b.run("", "keys", "generate", "--out", b.file("master.key"))
+	return b
+}
+
+func (b *bridge) file(name string) string { return filepath.Join(b.dir, name) }
+
+func (b *bridge) write(name, text string) string {
+	b.t.Helper()
+	if err := os.WriteFile(b.file(name), []byte(text), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	return b.file(name)
+}
+
+// configure writes the configuration for one node and returns its file.
+func (b *bridge) configure(listen, metrics int) string {
+	b.t.Helper()
+	return b.write(fmt.Sprintf("idbridge-%d.yaml", listen), fmt.Sprintf(`listen:
+  address: 127.0.0.1:%d
+metrics:
+  address: 127.0.0.1:%d
+plugin:
+  name: IDBridge
+  public_url: http://127.0.0.1:%d
+environments:
+  - name: production
+    credentials:
+      username: production
+      secret: %s
+  - name: quality
+    path: QualityBridge
+    ids: module
+    credentials:
+      username: quality
+      secret: quality-%s
+store:
+  %s
+keys:
+  file: master.key
+log:
+  level: debug
+providers:
+  - id: corp
+    type: ldap
+    match:
+      default: true
+    urls: ["%s"]
+    ca_file: %s
+    base_dn: %s
+    bind_dn: %s
+    bind_password: %s
+%s`, listen, metrics, listen, b.secret, b.secret, b.store, strings.Join(b.urls, `", "`), b.slapd.CAFile, b.slapd.BaseDN,
+		b.slapd.BindDN, b.slapd.BindPassword, b.extra))
+}
+
+// importUsers gives every user of the directory an IT user with id 1000+n on production.
+func (b *bridge) importUsers() {
+	b.t.Helper()
+	var csv strings.Builder
+	csv.WriteString("username,name,email,active,id:production\n")
+	for n := range usersInDirectory {
+		u := testenv.SlapdUser(n)
+		fmt.Fprintf(&csv, "%s,User %d,%s@example.test,true,%d\n", u, n, u, 1000+n)
+	}
+	b.run("", "users", "import", "--config", b.configure(1, 2), b.write("users.csv", csv.String()))
+}
+
+// run runs a command of the program to its end and returns what it printed.
+func (b *bridge) run(stdin string, args ...string) string {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		b.t.Fatalf("idbridge %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// serve starts one more node and waits until it is ready.
+func (b *bridge) serve() *node {
+	b.t.Helper()
+	listen, metrics := testenv.FreePort(b.t), testenv.FreePort(b.t)
+	n := &node{
+		url:    fmt.Sprintf("http://127.0.0.1:%d/IDBridge/OSPlatformAuthentication.asmx", listen),
+		cmd:    exec.Command(program, "serve", "--config", b.configure(listen, metrics)),
+		stderr: &lockedBuffer{}, done: make(chan struct{}),
+	}
+	n.cmd.Stdout, n.cmd.Stderr = n.stderr, n.stderr
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the death signal belongs to the thread that starts the process
+		defer runtime.UnlockOSThread()
+		err := n.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = n.cmd.Wait()
+		}
+		close(n.done)
+	}()
+	if err := <-started; err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { n.stop(b.t) })
+	b.nodes = append(b.nodes, n)
+	b.waitReady(n, fmt.Sprintf("http://127.0.0.1:%d/readyz", metrics))
+	return n
+}
+
+func (b *bridge) waitReady(n *node, url string) {
+	b.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		if resp, err := http.Get(url); err == nil { //nolint:gosec,noctx // a loopback address of this test
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case <-n.done:
+			b.t.Fatalf("serve ended:\n%s", n.stderr)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	b.t.Fatalf("not ready after 20 s:\n%s", n.stderr)
+}
+
+// stop ends a node as an operator would; a data race that it saw fails the test.
+func (n *node) stop(t *testing.T) {
+	_ = n.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-n.done:
+	case <-time.After(30 * time.Second):
+		t.Error("the bridge did not end within 30 s of SIGTERM")
+		n.kill()
+	}
+	if text := n.stderr.String(); strings.Contains(text, "DATA RACE") {
+		t.Errorf("data race in the bridge:\n%s", text)
+	}
+}
+
+func (n *node) kill() {
+	_ = n.cmd.Process.Kill()
+	<-n.done
+}
+
+// answer is the platform's view of a sign-in.
+type answer struct {
+	Success bool   `xml:"Body>User_AuthenticateWithCredentialsResponse>Status>Success"`
+	UserID  int    `xml:"Body>User_AuthenticateWithCredentialsResponse>UserId"`
+	ID      int    `xml:"Body>User_AuthenticateWithCredentialsResponse>Status>ResponseId"`
+	Message string `xml:"Body>User_AuthenticateWithCredentialsResponse>Status>ResponseMessage"`
+	Info    string `xml:"Body>User_AuthenticateWithCredentialsResponse>Status>ResponseAdditionalInfo"`
+}
+
+// signIn asks a node as the production environment does. It may be used by many goroutines.
+func (b *bridge) signIn(n *node, user, password string) (answer, error) {
+	var body bytes.Buffer
+	body.WriteString(`<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>` +
+		`<User_AuthenticateWithCredentials xmlns="http://www.outsystems.com"><Username>`)
+	_ = xml.EscapeText(&body, []byte(user))
+	body.WriteString("</Username><Password>")
+	_ = xml.EscapeText(&body, []byte(password))
+	body.WriteString("</Password></User_AuthenticateWithCredentials></s:Body></s:Envelope>")
+	req, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, n.url, &body)
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header.Set("Content-Type", "text/xml; charset=utf-8")
+	req.SetBasicAuth("production", b.secret)
+	resp, err := soapHTTP.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return answer{}, fmt.Errorf("HTTP %d: %s %w", resp.StatusCode, text, err)
+	}
+	var a answer
+	return a, xml.Unmarshal(text, &a)
+}
+
+var soapHTTP = &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+
+// must is signIn for a test's own goroutine.
+func (b *bridge) must(n *node, user, password string) answer {
+	b.t.Helper()
+	a, err := b.signIn(n, user, password)
+	if err != nil {
+		b.t.Fatalf("%s: %v\n%s", user, err, n.stderr)
+	}
+	return a
+}
+
+var (
+	secretLine   = regexp.MustCompile(`(?:[A-Z2-7]{4} ){7}[A-Z2-7]{4}`)
+	recoveryLine = regexp.MustCompile(`(?:[BCDFGHJKLMNPQRSTVWXZ]{4}-){4}[BCDFGHJKLMNPQRSTVWXZ]{4}`)
+)
+
+// enrolment is what a user holds after `idbridge mfa enrol`.
+type enrolment struct {
+	secret   []byte
+	used     int64 // the step of the enrolment's own code
+	recovery []string
+}
+
+// enrol runs the command as an administrator beside the user would: read the secret, type the code.
+func (b *bridge) enrol(user string) enrolment {
+	b.t.Helper()
+	cmd := exec.Command(program, "mfa", "enrol", "--config", b.configure(1, 2), user)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	out := &lockedBuffer{}
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	var e enrolment
+	for deadline := time.Now().Add(20 * time.Second); e.secret == nil && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if text := secretLine.FindString(out.String()); text != "" {
+			e.secret, err = base32.StdEncoding.DecodeString(strings.ReplaceAll(text, " ", ""))
+		}
+	}
+	if e.secret == nil || err != nil {
+		_ = cmd.Process.Kill()
+		b.t.Fatalf("no secret was shown: %v\n%s", err, out)
+	}
+	e.used = time.Now().Unix() / 30
+	fmt.Fprintln(stdin, e.code(e.used))
+	_ = stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		b.t.Fatalf("mfa enrol: %v\n%s", err, out)
+	}
+	e.recovery = recoveryLine.FindAllString(out.String(), -1)
+	return e
+}
+
+// code is RFC 6238's, written down a second time.
+func (e enrolment) code(step int64) string {
+	m := hmac.New(sha1.New, e.secret)
+	_ = binary.Write(m, binary.BigEndian, step) // a hash takes everything
+	sum := m.Sum(nil)
+	at := sum[len(sum)-1] & 15
+	return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[at:])&0x7fffffff%1_000_000)
+}
+
+// next is a code that was not used yet: the one step of tolerance lets a test go on without waiting.
+func (e *enrolment) next() string {
+	e.used++
+	return e.code(e.used)
+}
+
+// lockedBuffer is written by a process and read by the test.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,110 @@
+package e2e_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/idbridge/idbridge/testenv"
+)
+
+const samplesOfEach = 1000
+
+// Unknown user, wrong password, wrong code and locked account cannot be told apart by the time of the answer: a rank test
+// over 1,000 of each finds no difference.
+func TestRefusalsCannotBeToldApartByTime(t *testing.T) {
+	b := newBridge(t)
+	b.extra = "throttle:\n  steps: [{failures: 1000000, block: 1s}]\n" // so that all thousand are what they are meant to be
+	b.importUsers()
+	enrolled, locked, victim := testenv.SlapdUser(1), testenv.SlapdUser(2), testenv.SlapdUser(3)
+	b.enrol(enrolled)
+	b.slapd.Modify(t, fmt.Sprintf("dn: uid=%s,%s\nchangetype: modify\nreplace: pwdAccountLockedTime\n"+
+		"pwdAccountLockedTime: 000001010000Z\n", locked, b.slapd.PeopleDN))
+	n := b.serve()
+	kinds := []struct {
+		name  string
+		login func(i int) (user, password string)
+	}{
+		{"unknown_user", func(i int) (string, string) { return fmt.Sprint("nobody", i), "x" }},
+		{"wrong_password", func(i int) (string, string) { return victim, fmt.Sprint("guess", i) }},
+		{"wrong_code", func(i int) (string, string) { return enrolled, fmt.Sprintf("x%06d", i) }},
+		{"account_locked", func(int) (string, string) { return locked, testenv.SlapdPassword(locked) }},
+	}
+	took := b.measureRefusals(n, len(kinds), func(kind, i int) (string, string) { return kinds[kind].login(i) })
+	seen := map[string]int{}
+	for _, r := range b.audit() {
+		seen[r.Reason]++
+	}
+	for i, kind := range kinds {
+		if seen[kind.name] < samplesOfEach*99/100 { // by chance a wrong code is the right one of a neighbouring step
+			t.Errorf("%d of %d were refused as %s: %v", seen[kind.name], samplesOfEach, kind.name, seen)
+		}
+		if z := rankTest(took[0], took[i]); i > 0 && math.Abs(z) > 4 { // 4 sigma: once in 16,000 by chance
+			t.Errorf("%s and %s differ: z = %.1f (medians %v, %v)", kinds[0].name, kind.name, z, median(took[0]), median(took[i]))
+		}
+	}
+}
+
+// measureRefusals makes all calls in random order, 32 at a time, so that whatever else the machine does hits all kinds.
+func (b *bridge) measureRefusals(n *node, kinds int, login func(kind, i int) (string, string)) [][]time.Duration {
+	b.t.Helper()
+	order := rand.Perm(kinds * samplesOfEach)
+	took := make([][]time.Duration, kinds)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 32)
+	for _, o := range order {
+		kind, i := o%kinds, o/kinds
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			user, password := login(kind, i)
+			began := time.Now()
+			a, err := b.signIn(n, user, password)
+			d := time.Since(began)
+			if err != nil || a.Success {
+				b.t.Errorf("%s: %+v, %v", user, a, err)
+			}
+			mu.Lock()
+			took[kind] = append(took[kind], d)
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	return took
+}
+
+// rankTest is the z of the Mann-Whitney U test: how far two samples are from having been drawn from one distribution.
+func rankTest(a, b []time.Duration) float64 {
+	type value struct {
+		d     time.Duration
+		first bool
+	}
+	var all []value
+	for _, d := range a {
+		all = append(all, value{d, true})
+	}
+	for _, d := range b {
+		all = append(all, value{d, false})
+	}
+	slices.SortFunc(all, func(x, y value) int { return int(x.d - y.d) })
+	ranks := 0.0
+	for i, v := range all {
+		if v.first {
+			ranks += float64(i + 1)
+		}
+	}
+	m, n := float64(len(a)), float64(len(b))
+	u := ranks - m*(m+1)/2
+	return (u - m*n/2) / math.Sqrt(m*n*(m+n+1)/12)
+}
+
+func median(d []time.Duration) time.Duration {
+	s := slices.Clone(d)
+	slices.Sort(s)
+	return s[len(s)/2]
+}
