@@ -230,10 +230,10 @@ func (s *session) status(n node) (st status, err error) {
 		st.success = true
 	case "false", "0":
 	default:
-		return st, fmt.Errorf("Success %q is not a Boolean", text)
+		return st, fmt.Errorf("status: Success %q is not a Boolean", text)
 	}
 	if st.id, err = strconv.ParseInt(strings.TrimSpace(got["ResponseId"].Text), 10, 32); err != nil {
-		return st, fmt.Errorf("ResponseId %q is not a 32-bit number", got["ResponseId"].Text)
+		return st, fmt.Errorf("status: ResponseId %q is not a 32-bit number", got["ResponseId"].Text)
 	}
 	st.message, st.info = got["ResponseMessage"].Text, got["ResponseAdditionalInfo"].Text
 	return st, nil

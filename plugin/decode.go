@@ -58,7 +58,7 @@ type request struct {
 // understood, so that a fault can be worded in its version.
 func decode(message []byte) (request, error) {
 	d := decoder{request: request{version: soap11}}
-	if err := d.scanner.reset(message); err != nil {
+	if err := d.reset(message); err != nil {
 		return d.request, err
 	}
 	err := d.envelope()

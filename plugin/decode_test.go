@@ -406,7 +406,7 @@ func encodingXML(message []byte) (string, error) {
 	var b spelling
 	for depth := 0; ; {
 		token, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return b.String(), nil
 		}
 		if err != nil {

@@ -85,7 +85,7 @@ func (d *door) dispatch(ctx context.Context, c call) answer {
 	case onActivation:
 		return d.activate(ctx, c)
 	case onDeactivation:
-		d.journal(ctx, c, Deactivated, "") // a plugin may never refuse this; a failure is logged
+		_ = d.journal(ctx, c, Deactivated, "") // a plugin may never refuse this; a failure is logged
 		return fine(status{})
 	case authenticateWithCredentials:
 		return d.signIn(ctx, c, d.SignIns.SignIn)
@@ -114,7 +114,7 @@ func truth(b bool) string {
 }
 
 func (d *door) refuseSettings(ctx context.Context, c call) answer {
-	d.journal(ctx, c, ConfigRefused, "switched off")
+	_ = d.journal(ctx, c, ConfigRefused, "switched off") // nothing is changed either way; a failure is logged
 	return fine(status{
 		id: IDSettingsOff,
 		message: "Nothing was changed: changing settings from the platform is switched off. " +
@@ -139,7 +139,7 @@ func (d *door) activate(ctx context.Context, c call) answer {
 	problems := findingsText(findings)
 	for _, f := range findings {
 		if f.Blocking && !f.OK() {
-			d.journal(ctx, c, ActivationRefused, problems)
+			_ = d.journal(ctx, c, ActivationRefused, problems) // refused either way; a failure is logged
 			return fine(status{id: IDNotActivated, message: problems, info: "correlation id: " + c.id})
 		}
 	}

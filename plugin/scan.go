@@ -341,7 +341,7 @@ func (s *scanner) attribute() error {
 		return err
 	}
 	for _, a := range s.attrs {
-		if a.name.equal(n) {
+		if a.equal(n) {
 			return duplicateAttr
 		}
 	}

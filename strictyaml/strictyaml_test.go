@@ -2,6 +2,7 @@ package strictyaml_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -320,7 +321,7 @@ func FuzzDecode(f *testing.F) {
 		if err == nil {
 			return
 		}
-		problems, _ := err.(strictyaml.Problems)
+		problems, _ := errors.AsType[strictyaml.Problems](err)
 		lines := strings.Count(text, "\n") + strings.Count(text, "\r") + 2
 		for _, p := range problems {
 			if p.Line < 1 || p.Column < 1 || p.Line > lines || strings.Contains(p.Text, "\n") {
