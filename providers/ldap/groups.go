@@ -1,0 +1,204 @@
+package ldap
+
+import (
+	"context"
+	"strings"
+
+	goldap "github.com/go-ldap/ldap/v3"
+
+	"github.com/idbridge/idbridge/authn"
+)
+
+// Bounds of a search for groups. What does not fit is an error, never a shorter list: policy is decided by groups.
+const (
+	maxGroupDepth = 10
+	maxGroups     = 1000
+	groupPage     = 200
+	groupBatch    = 50 // parents asked for in one search
+)
+
+// groupKinds are the object classes of groups with the attribute that lists members. A posixGroup lists user names and
+// can hold no groups.
+var groupKinds = map[string]struct {
+	member string
+	byName bool
+}{
+	"groupOfNames":       {member: "member"},
+	"groupOfUniqueNames": {member: "uniqueMember"},
+	"posixGroup":         {member: "memberUid", byName: true},
+}
+
+// groupWalk collects the groups of one account, level by level. Each group is visited once, so a loop ends.
+type groupWalk struct {
+	d     *directory
+	conn  *conn
+	seen  map[string]bool // by folded DN
+	names []string
+}
+
+// groups finds the groups of an account.
+func (d *directory) groups(ctx context.Context, c *conn, e *goldap.Entry, username string) ([]string, error) {
+	w := &groupWalk{d: d, conn: c, seen: map[string]bool{}}
+	var level []string
+	var err error
+	switch d.config.Groups.Source {
+	case groupsMemberOf:
+		level, err = w.addDNs(e.GetEqualFoldAttributeValues(d.config.Groups.Attribute))
+	case groupsSearch:
+		level, err = w.find(ctx, d.memberFilter([]string{e.DN}, username))
+	default:
+		return nil, nil
+	}
+	for depth := 1; err == nil && d.config.Groups.Nested && len(level) > 0; depth++ {
+		if depth > maxGroupDepth {
+			return nil, incomplete("groups are nested more than %d deep", maxGroupDepth)
+		}
+		level, err = w.parents(ctx, level)
+	}
+	return w.names, err
+}
+
+func incomplete(format string, args ...any) error {
+	return authn.Errorf(authn.Unavailable, reasonGroups, format, args...)
+}
+
+// parents finds the groups that hold the groups of one level, and returns those not seen before.
+func (w *groupWalk) parents(ctx context.Context, level []string) (next []string, err error) {
+	if w.d.config.Groups.Source == groupsMemberOf {
+		for _, dn := range level {
+			more, err := w.readParents(ctx, dn)
+			if err != nil {
+				return nil, err
+			}
+			next = append(next, more...)
+		}
+		return next, nil
+	}
+	for len(level) > 0 {
+		n := min(len(level), groupBatch)
+		more, err := w.find(ctx, w.d.memberFilter(level[:n], ""))
+		if err != nil {
+			return nil, err
+		}
+		next, level = append(next, more...), level[n:]
+	}
+	return next, nil
+}
+
+// readParents reads memberOf of a group. A group that is gone since belongs to nothing.
+func (w *groupWalk) readParents(ctx context.Context, dn string) ([]string, error) {
+	e, found, err := w.conn.readEntry(ctx, dn, "(objectClass=*)", w.d.config.Groups.Attribute)
+	if err != nil || !found {
+		return nil, err
+	}
+	return w.addDNs(e.GetEqualFoldAttributeValues(w.d.config.Groups.Attribute))
+}
+
+// memberFilter matches the groups that list one of the DNs, or the user name where groups list names.
+func (d *directory) memberFilter(dns []string, username string) string {
+	var b strings.Builder
+	b.WriteString("(|")
+	for _, class := range d.config.Groups.Kinds {
+		kind := groupKinds[class]
+		members := dns
+		if kind.byName {
+			members = []string{username}
+		}
+		for _, m := range members {
+			if m != "" {
+				b.WriteString("(&(objectClass=" + class + ")(" + kind.member + "=" + goldap.EscapeFilter(m) + "))")
+			}
+		}
+	}
+	b.WriteString(")")
+	return b.String()
+}
+
+// find runs a paged search (RFC 2696) for groups, on one connection as paging demands, and returns the new ones.
+func (w *groupWalk) find(ctx context.Context, filter string) (fresh []string, err error) {
+	g := w.d.config.Groups
+	attributes := []string{"1.1"} // none, RFC 4511 section 4.5.1.8
+	if g.Name != "dn" {
+		attributes = []string{g.Name}
+	}
+	page := goldap.NewControlPaging(groupPage)
+	for {
+		result, err := w.conn.search(ctx, &goldap.SearchRequest{
+			BaseDN: g.BaseDN, Scope: goldap.ScopeWholeSubtree, SizeLimit: 0, Filter: filter, Attributes: attributes,
+			Controls: []goldap.Control{page},
+		})
+		if _, isAnswer := resultCode(err); isAnswer {
+			return nil, incomplete("%s did not list all groups: %s", w.conn.server.url, describe(err))
+		} else if err != nil {
+			return nil, err
+		}
+		if len(result.Referrals) > 0 {
+			return nil, incomplete("%s refers to another server for some groups; referrals are not followed", w.conn.server.url)
+		}
+		for _, e := range result.Entries {
+			isNew, err := w.add(e.DN, groupName(e, g.Name))
+			if err != nil {
+				return nil, err
+			}
+			if isNew {
+				fresh = append(fresh, e.DN)
+			}
+		}
+		next, more := goldap.FindControl(result.Controls, goldap.ControlTypePaging).(*goldap.ControlPaging)
+		if !more || len(next.Cookie) == 0 {
+			return fresh, nil
+		}
+		if len(result.Entries) == 0 {
+			return nil, incomplete("%s sends empty pages without end", w.conn.server.url)
+		}
+		page.SetCookie(next.Cookie)
+	}
+}
+
+// groupName is what a found group is called: its DN, or an attribute. A group without that attribute keeps its DN.
+func groupName(e *goldap.Entry, attribute string) string {
+	if name := e.GetEqualFoldAttributeValue(attribute); attribute != "dn" && name != "" {
+		return name
+	}
+	return e.DN
+}
+
+// addDNs adds groups known by their DN only; their name comes out of the DN.
+func (w *groupWalk) addDNs(dns []string) (fresh []string, err error) {
+	for _, dn := range dns {
+		isNew, err := w.add(dn, nameInDN(dn, w.d.config.Groups.Name))
+		if err != nil {
+			return nil, err
+		}
+		if isNew {
+			fresh = append(fresh, dn)
+		}
+	}
+	return fresh, nil
+}
+
+func nameInDN(text, attribute string) string {
+	dn, err := goldap.ParseDN(text)
+	if err != nil || attribute == "dn" || len(dn.RDNs) == 0 {
+		return text
+	}
+	for _, a := range dn.RDNs[0].Attributes {
+		if strings.EqualFold(a.Type, attribute) {
+			return a.Value
+		}
+	}
+	return text
+}
+
+func (w *groupWalk) add(dn, name string) (isNew bool, err error) {
+	key := strings.ToLower(dn)
+	if w.seen[key] {
+		return false, nil
+	}
+	if len(w.seen) == maxGroups {
+		return false, incomplete("the user is in more than %d groups", maxGroups)
+	}
+	w.seen[key] = true
+	w.names = append(w.names, name)
+	return true, nil
+}
