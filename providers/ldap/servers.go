@@ -113,9 +113,9 @@ func (s *server) claim(now time.Time, last bool) (bool, error) {
 type servers []*server
 
 // each tries the servers in order until one has answered, whatever the answer. try reports answered when the question
-// was decided, or may have been: then no other server is asked.
+// was decided, or may have been: then no other server is asked. When all that seemed well have failed, those that are
+// skipped get a chance.
 func (list servers) each(ctx context.Context, try func(*server) (answered bool, err error)) error {
-	tried := false
 	var last error
 	for _, lastResort := range []bool{false, true} {
 		for _, s := range list {
@@ -123,15 +123,11 @@ func (list servers) each(ctx context.Context, try func(*server) (answered bool, 
 				last = preferFirst(last, why)
 				continue
 			}
-			tried = true
 			answered, err := list.attempt(ctx, s, try)
 			if answered || err == nil || ctx.Err() != nil {
 				return err
 			}
 			last = err
-		}
-		if tried {
-			break
 		}
 	}
 	return last
