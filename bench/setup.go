@@ -82,7 +82,7 @@ func (b *bench) writeFiles() {
 	}
 	b.readyz = fmt.Sprintf("http://127.0.0.1:%d/readyz", metrics)
 	b.config = filepath.Join(b.dir, "idbridge.yaml")
-	b.command(b.binary, "keys", "generate", "--out", filepath.Join(b.dir, "master.key"))
+	b.write("master.key", b.command(b.binary, "keys", "generate"))
 	b.write("idbridge.yaml", fmt.Sprintf(configuration, b.door.address, metrics, b.door.address, b.door.user, b.door.secret)+
 		b.provider("corp", "default: true", b.slapd.url)+
 		b.provider("flood", "prefixes: [FLOOD]\n      strip_domain: true", b.slapd.url)+
@@ -104,9 +104,7 @@ plugin:
   public_url: http://%s
 environments:
   - name: production
-    credentials:
-      username: %s
-      secret: %s
+    credentials: {username: %s, secret: %s}
 store:
   driver: sqlite
   path: idbridge.db
@@ -156,10 +154,12 @@ func (b *bench) write(name, text string) {
 	}
 }
 
-func (b *bench) command(name string, args ...string) {
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+func (b *bench) command(name string, args ...string) string {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
 		b.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
+	return string(out)
 }
 
 // errFatal carries a testenv failure out of the deep.

@@ -71,7 +71,7 @@ func newBridge(t *testing.T) *bridge {
 	slapd := testenv.Slapd(t, testenv.SlapdConfig{Users: usersInDirectory})
 	b := &bridge{t: t, dir: t.TempDir(), slapd: slapd, urls: []string{slapd.URL}, secret: strings.Repeat("e2e-secret-", 4)}
 	b.store = "driver: sqlite\n  path: idbridge.db"
-	b.run("", "keys", "generate", "--out", b.file("master.key"))
+	b.write("master.key", b.run("", "keys", "generate"))
 	return b
 }
 
