@@ -165,9 +165,6 @@ func setDuration(n ast.Node, v reflect.Value) error {
 	if err != nil {
 		return fmt.Errorf("%s is not a duration (write 300ms, 30s, 5m, 12h or 400d)", quoted(n))
 	}
-	if parsed < 0 {
-		return fmt.Errorf("%s is negative", quoted(n))
-	}
 	v.SetInt(int64(parsed))
 	return nil
 }

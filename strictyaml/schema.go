@@ -21,7 +21,7 @@ func Schema(prototype any, title string, o Options) ([]byte, error) {
 type schema map[string]any
 
 const (
-	durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|^[0-9]+(\.[0-9]+)?d$|^0$`
+	durationPattern = `^-?([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|^[0-9]+(\.[0-9]+)?d$|^0$`
 	sizePattern     = `^[0-9]+(B|KiB|MiB|GiB)?$`
 )
 

@@ -166,7 +166,6 @@ func TestWhatIsNotReadAtAll(t *testing.T) {
 		"key":       {minimal + "1: a\n", "c.yaml:2:1: the key 1 must be a text (put it in quotes)"},
 		"far off":   {minimal + "colour: red\n", "c.yaml:2:1: colour: unknown key (known here: listen, level, timeout, body, nodes, weight, from, labels, steps, metrics, sources)"},
 		"hidden":    {minimal + "Hidden: x\n", "c.yaml:2:1: Hidden: unknown key (known here: listen, level, timeout, body, nodes, weight, from, labels, steps, metrics, sources)"},
-		"negative":  {minimal + "timeout: -1s\n", `c.yaml:2:10: timeout: "-1s" is negative`},
 		"pointer":   {minimal + "metrics: {}\n", "c.yaml:2:1: metrics.address: is missing (where to listen)"},
 		"secret": {minimal + "sources: [{id: a, type: directory, urls: [x]}]\n",
 			"c.yaml:2:12: sources[0].password: is missing (give it, or password_file)"},

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/idbridge/idbridge/audit"
+)
+
+func newAudit(s *settings) *cobra.Command {
+	return group("audit", "Read and verify the record of decisions", newAuditTail(s), newAuditExport(s), newAuditVerify(s))
+}
+
+func newAuditTail(s *settings) *cobra.Command {
+	var n int
+	var follow bool
+	cmd := &cobra.Command{
+		Use: "tail", Short: "Show the newest records",
+		Example: "  idbridge audit tail -n 50\n  idbridge audit tail --follow",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withBackend(cmd, s, func(b *backend) error {
+				var poll time.Duration
+				if follow {
+					poll = time.Second
+				}
+				return audit.Tail(cmd.Context(), b.store, n, poll, func(r audit.Row) error {
+					_, err := fmt.Fprintln(cmd.OutOrStdout(), recordLine(r.Record))
+					return err
+				})
+			})
+		},
+	}
+	cmd.Flags().IntVarP(&n, "lines", "n", 20, "how many")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new ones until Ctrl-C")
+	return cmd
+}
+
+// recordLine is a record for people; empty fields are left out.
+func recordLine(r audit.Record) string {
+	text := fmt.Sprintf("%d %s %s %s", r.Seq, r.Time.Format(time.RFC3339), r.Action, r.Kind)
+	for _, f := range []struct{ name, value string }{
+		{"reason", r.Reason}, {"username", r.Username}, {"it_user", r.ITUser}, {"environment", r.Environment},
+		{"provider", r.Provider}, {"factors", r.Factors}, {"source", r.Source}, {"actor", r.Actor}, {"detail", r.Detail}, {"id", r.ID},
+	} {
+		if f.value != "" {
+			text += fmt.Sprintf(" %s=%q", f.name, f.value)
+		}
+	}
+	return text
+}
+
+func newAuditExport(s *settings) *cobra.Command {
+	var format, since, file string
+	cmd := &cobra.Command{
+		Use: "export", Short: "Write the records out, oldest first",
+		Example: "  idbridge audit export --since 2026-01-01 --format csv --file audit.csv",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			from := time.Time{}
+			if since != "" {
+				var err error
+				if from, err = time.Parse(time.DateOnly, since); err != nil {
+					return usageError{fmt.Errorf("--since %q: want a day such as 2026-01-31", since)}
+				}
+			}
+			if format != string(audit.JSONLines) && format != string(audit.CSV) {
+				return usageError{fmt.Errorf("--format %q: want jsonl or csv", format)}
+			}
+			return withBackend(cmd, s, func(b *backend) error {
+				return toFile(cmd, file, func(w io.Writer) error {
+					n, err := audit.Export(cmd.Context(), b.store, w, audit.Format(format), from)
+					fmt.Fprintf(cmd.ErrOrStderr(), "%d record(s)\n", n)
+					return err
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", string(audit.JSONLines), "jsonl or csv")
+	cmd.Flags().StringVar(&since, "since", "", "only from this day (UTC) on")
+	cmd.Flags().StringVar(&file, "file", "", "write into this new file instead of standard output")
+	return cmd
+}
+
+// toFile writes into a new file, or to standard output without a name.
+func toFile(cmd *cobra.Command, name string, write func(io.Writer) error) error {
+	if name == "" {
+		return write(cmd.OutOrStdout())
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := write(f); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+func newAuditVerify(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use: "verify", Short: "Find out whether records were changed, removed, inserted or moved",
+		Long: `Checks the whole chain of records. Keep the number and the MAC that it prints in another place: they prove later that
+nothing up to there was rewritten, not even together with the rest of the database.`,
+		Example: "  idbridge audit verify",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withBackend(cmd, s, func(b *backend) error {
+				v, err := audit.Verify(cmd.Context(), b.store, b.chainKey, nil)
+				if err != nil {
+					return fmt.Errorf("the audit is not what was written: %w", err)
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "ok: %d record(s), up to number %d, mac %x\n", v.Records, v.Seq, v.MAC)
+				return nil
+			})
+		},
+	}
+}

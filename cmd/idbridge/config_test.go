@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/idbridge/idbridge/strictyaml"
+)
+
+func TestExampleIsAConfiguration(t *testing.T) {
+	if _, err := parseConfig("idbridge.example.yaml", []byte(exampleConfig)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestExampleShowsEveryKey, with its comments: who begins with it must not have to look anywhere else.
+func TestExampleShowsEveryKey(t *testing.T) {
+	for _, path := range strictyaml.Keys(Config{}, decodeOptions("")) {
+		key := path[strings.LastIndex(path, ".")+1:]
+		if !regexp.MustCompile(`(?m)(^|[ #{])` + regexp.QuoteMeta(key) + `:( |$)`).MatchString(exampleConfig) {
+			t.Errorf("%s is not in the example", path)
+		}
+	}
+}
+
+// TestEveryKeyIsExplained in the schema, which editors show.
+func TestEveryKeyIsExplained(t *testing.T) {
+	text, err := strictyaml.Schema(Config{}, "idbridge", decodeOptions(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root any
+	if err := json.Unmarshal(text, &root); err != nil {
+		t.Fatal(err)
+	}
+	explained := 0
+	walk(root, func(properties map[string]any) {
+		for key, p := range properties {
+			if s, _ := p.(map[string]any); s["description"] == nil {
+				t.Errorf("%s has no description", key)
+			}
+			explained++
+		}
+	})
+	if keys := strictyaml.Keys(Config{}, decodeOptions("")); explained < len(keys) {
+		t.Errorf("%d keys in the schema, %d in the structs", explained, len(keys))
+	}
+}
+
+func walk(node any, visit func(properties map[string]any)) {
+	switch n := node.(type) {
+	case []any:
+		for _, x := range n {
+			walk(x, visit)
+		}
+	case map[string]any:
+		if p, ok := n["properties"].(map[string]any); ok {
+			visit(p)
+		}
+		for _, x := range n {
+			walk(x, visit)
+		}
+	}
+}
+
+// edit replaces one text of the example by another.
+func edit(t *testing.T, pairs ...string) string {
+	t.Helper()
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(exampleConfig, pairs[i]) {
+			t.Fatalf("the example has no %q", pairs[i])
+		}
+	}
+	return strings.NewReplacer(pairs...).Replace(exampleConfig)
+}
+
+// TestWhatMustHoldBetweenKeys: each rule alone, with the place and the words of its problem.
+func TestWhatMustHoldBetweenKeys(t *testing.T) {
+	const secret = "secret: replace-me-with-32-bytes-of-openssl-rand"
+	second := func(rest string) string {
+		return "\nproviders:\n  - {id: two, type: ldap, urls: [ldaps://x/dc=x], " + rest + "}"
+	}
+	environment := func(rest string) string { return "\nenvironments:\n  - {name: other, " + rest + "}" }
+	for name, test := range map[string]struct{ from, to, want string }{
+		"port":      {"address: 127.0.0.1:8443", "address: 127.0.0.1", `listen.address: "127.0.0.1" is not host:port (such as 0.0.0.0:8443)`},
+		"plaintext": {"address: 127.0.0.1:8443", "address: 0.0.0.0:8443", "listen.tls.cert_file: is missing: without TLS"},
+		"pair":      {"tls: {}", "tls: {cert_file: a}", "listen.tls: cert_file and key_file belong together"},
+		"no cert":   {"tls: {}", "tls: {cert_file: a, key_file: b}", "listen.tls.cert_file: open "},
+		"ca alone":  {"tls: {}", "tls: {client_ca_file: a}", "listen.tls.client_ca_file: needs cert_file and key_file"},
+		"same":      {"address: 127.0.0.1:9090", "address: 127.0.0.1:8443", "metrics.address: is the same as listen.address"},
+		"name":      {"name: IDBridge", "name: 1DBridge", "plugin.name: want a letter"},
+		"url":       {"public_url: https://", "public_url: https://u:p@", "plugin.public_url: "},
+		"short":     {secret, "secret: short", "environments[0].credentials.secret: has fewer than 32 bytes"},
+		"colon":     {"username: production", `username: "a:b"`, "environments[0].credentials.username: may not hold a colon"},
+		"san":       {"    #client_certificate", "    client_certificate", "environments[0].client_certificate: needs listen.tls.client_ca_file"},
+		"useless":   {"    #trust_address: false ", "    trust_address: true ", "environments[0].trust_address: would make the secret"},
+		"nothing": {"\nenvironments:", environment("path: Other"),
+			"environments[0]: nothing proves its calls (give credentials or client_certificate)"},
+		"trust path": {"\nenvironments:", environment("trust_address: true, allow_from: [10.0.0.0/8]"),
+			"environments[0].trust_address: needs a path of the environment's own"},
+		"trust from": {"\nenvironments:", environment("trust_address: true, path: O"), "environments[0].trust_address: needs allow_from"},
+		"trust all": {"\nenvironments:", environment(`trust_address: true, path: O, allow_from: ["::/0"]`),
+			"environments[0].trust_address: with a network of all addresses would trust everybody"},
+		"same secret": {"\nenvironments:", environment("credentials: {username: o, " + secret + "}"),
+			"environments[1].credentials.secret: is the same as environments[0].credentials.secret"},
+		"no dsn":        {"driver: sqlite", "driver: postgres", "store.dsn: is missing (give it, or dsn_file)"},
+		"dsn":           {"  #dsn: ", "  dsn: ", "store.dsn: is only for driver: postgres"},
+		"keys":          {"  file: idbridge.keys", "  {}", "keys: give file or env, one of the two"},
+		"two defaults":  {"\nproviders:", second("match: {default: true}"), "providers[1].match.default: is the same as"},
+		"same provider": {"\nproviders:\n  - id: corp", second("match: {domains: [x]}") + "\n  - id: two", "providers[1].id: is the same as"},
+		"no match":      {"\nproviders:", second("label: x"), "providers[0].match: claims no user name"},
+		"pattern":       {"\nproviders:", second("match: {pattern: '('}"), "providers[0].match.pattern: "},
+		"template":      {`      #template: "{0}"`, `      template: x`, "providers[0].it_user.template: has no {0}"},
+		"of the provider": {"base_dn: ou=people,dc=example,dc=com", "base_dn: nonsense",
+			`providers[0].base_dn: "nonsense" is not a DN`},
+		"in the provider": {"source: search", "source: guess", `providers[0].groups.source: "guess" is none of`},
+		"bind alone":      {"    bind_dn: cn", "    #bind_dn: cn", "providers[0].bind_dn: is required with bind_password"},
+		"type":            {"type: ldap", "type: lpad", `providers[0].type: "lpad" is not one of ldap`},
+		"steps":           {"failures: 6", "failures: 3", "throttle.steps[1].failures: must be greater than 3: steps rise"},
+		"no block":        {"block: 30m", "block: 0s", "throttle.steps[1].block: must be longer than 0s"},
+		"window":          {"window: 1h", "window: 0s", "throttle.window: must be longer than 0s"},
+		"refusal":         {"refusal_time: 300ms", "refusal_time: 20s", "refusal_time: must be shorter than call_timeout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parseConfig("c.yaml", []byte(edit(t, test.from, test.to)))
+			if err == nil || !regexp.MustCompile(`(?m)^c\.yaml:\d+:\d+: `+regexp.QuoteMeta(test.want)).MatchString(err.Error()) {
+				t.Fatalf("got  %v\nwant %s", err, test.want)
+			}
+			if strings.Contains(err.Error(), "replace-me") {
+				t.Errorf("a secret is shown: %v", err)
+			}
+		})
+	}
+}
+
+func TestSecretsFromFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "bind"), []byte("from a file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := edit(t, "    bind_password: replace-me", "    bind_password_file: bind")
+	if _, err := parseConfig(filepath.Join(dir, "c.yaml"), []byte(text)); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,22 @@
+// Command idbridge answers the platform's question "who is this?".
+//
+// This package is the program around the others: commands, the configuration's format, the table of providers, wiring,
+// listeners and shutdown. What signing in means, how a directory is asked and where rows are kept is decided elsewhere.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}

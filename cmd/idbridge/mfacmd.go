@@ -1,0 +1,155 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/idbridge/idbridge/audit"
+	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/mfa"
+)
+
+func newMFA(s *settings) *cobra.Command {
+	return group("mfa", "Set up, list and reset second factors", newMFAEnrol(s), newMFAList(s), newMFAReset(s))
+}
+
+func newMFAEnrol(s *settings) *cobra.Command {
+	var plain bool
+	cmd := &cobra.Command{
+		Use: "enrol USER", Short: "Set up an authenticator app for an IT user",
+		Long: `Shows a QR code for the user's authenticator app and asks for the code that the app then shows; only that makes the app
+a second factor. Prints recovery codes, once: each signs in a single time in place of a code.`,
+		Example: "  idbridge mfa enrol alice",
+		Args:    exactly("USER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withBackend(cmd, s, func(b *backend) error { return enrol(cmd, b, args[0], plain) })
+		},
+	}
+	cmd.Flags().BoolVar(&plain, "plain", false, "draw the QR code without colours")
+	return cmd
+}
+
+func enrol(cmd *cobra.Command, b *backend, username string, plain bool) error {
+	user, err := b.findUser(cmd.Context(), username)
+	if err != nil {
+		return err
+	}
+	e, err := b.factors.Enrol(cmd.Context(), user)
+	if err != nil {
+		return err
+	}
+	if err := showEnrolment(cmd, e, plain); err != nil {
+		return err
+	}
+	code, err := line(cmd.InOrStdin())
+	if err != nil {
+		return fmt.Errorf("no code was given; nothing has changed: %w", err)
+	}
+	recovery, err := b.factors.Confirm(cmd.Context(), user, e.ID, strings.ReplaceAll(code, " ", ""))
+	if authn.KindOf(err) == authn.BadCredentials {
+		return fmt.Errorf("that is not the code of now; nothing has changed (is the clock of the phone right?): %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := b.note(cmd.Context(), audit.Record{Action: audit.FactorEnrolled, ITUser: user.Username}); err != nil {
+		return err
+	}
+	showRecovery(cmd, user.Username, recovery)
+	return nil
+}
+
+func showEnrolment(cmd *cobra.Command, e mfa.Enrolment, plain bool) error {
+	style := mfa.QRColour
+	if plain {
+		style = mfa.QRPlain
+	}
+	picture, err := mfa.QR(e.URI, style)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s\nScan this with an authenticator app, or type: %s\nThe code it shows now: ",
+		picture, e.Secret.Reveal())
+	return nil
+}
+
+func showRecovery(cmd *cobra.Command, username string, codes []authn.Secret) {
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "\n%s now has a second factor: type the code directly behind the password.\n", printable(username))
+	if len(codes) == 0 {
+		return
+	}
+	fmt.Fprintln(out, "Recovery codes, shown only now. Each works once in place of a code:")
+	for _, c := range codes {
+		fmt.Fprintln(out, "  "+c.Reveal())
+	}
+}
+
+func newMFAList(s *settings) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use: "list USER", Short: "List an IT user's second factors", Example: "  idbridge mfa list alice", Args: exactly("USER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withBackend(cmd, s, func(b *backend) error { return listFactors(cmd, b, args[0], output) })
+		},
+	}
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func listFactors(cmd *cobra.Command, b *backend, username, output string) error {
+	user, err := b.findUser(cmd.Context(), username)
+	if err != nil {
+		return err
+	}
+	devices, err := b.factors.Devices(cmd.Context(), user)
+	if err != nil {
+		return err
+	}
+	left, err := b.factors.RecoveryLeft(cmd.Context(), user)
+	if err != nil {
+		return err
+	}
+	type device struct {
+		ID    string    `json:"id"`
+		Since time.Time `json:"since"`
+	}
+	value := struct {
+		Devices       []device `json:"devices"`
+		RecoveryCodes int      `json:"recovery_codes"`
+	}{[]device{}, left}
+	rows := [][]string{}
+	for _, d := range devices {
+		value.Devices = append(value.Devices, device{d.ID, d.Confirmed})
+		rows = append(rows, []string{"authenticator app", "since " + d.Confirmed.Format(time.RFC3339)})
+	}
+	rows = append(rows, []string{"recovery codes", fmt.Sprintf("%d left", left)})
+	return show(cmd.OutOrStdout(), output, nil, rows, value)
+}
+
+func newMFAReset(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use: "reset USER", Short: "Remove all second factors of an IT user, for instance when the phone is lost",
+		Example: "  idbridge mfa reset alice", Args: exactly("USER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withBackend(cmd, s, func(b *backend) error {
+				user, err := b.findUser(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				n, err := b.factors.Reset(cmd.Context(), user)
+				if err != nil {
+					return err
+				}
+				detail := fmt.Sprintf("%d device(s) removed", n)
+				err = b.note(cmd.Context(), audit.Record{Action: audit.FactorReset, ITUser: user.Username, Detail: detail})
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", printable(user.Username), detail)
+				return errors.Join(err)
+			})
+		},
+	}
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/itusers"
+)
+
+// metrics are the program's numbers. No label holds what a user typed.
+type metrics struct {
+	registry *prometheus.Registry
+	signIns  *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	calls    *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+	audit    prometheus.Histogram
+	store    *prometheus.HistogramVec
+}
+
+// seconds are the buckets of everything that is measured: a warm sign-in takes a millisecond, a given-up one 20 seconds.
+var seconds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20}
+
+func newMetrics() *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	m.signIns = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "idbridge_sign_ins_total", Help: "Sign-ins decided, by kind; ok is granted.",
+	}, []string{"environment", "provider", "kind"})
+	m.duration = histograms("idbridge_sign_in_seconds", "Time until a sign-in was decided.", "provider", "kind")
+	m.calls = histograms("idbridge_plugin_call_seconds", "Time until the platform had its answer.", "method", "outcome")
+	m.store = histograms("idbridge_store_seconds", "Time of the store's part in a sign-in.", "operation")
+	m.inFlight = prometheus.NewGauge(prometheus.GaugeOpts{Name: "idbridge_calls_in_flight", Help: "Calls being answered."})
+	m.audit = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "idbridge_audit_seconds", Help: "Time until a decision was durable.", Buckets: seconds,
+	})
+	m.registry.MustRegister(m.signIns, m.duration, m.calls, m.store, m.inFlight, m.audit)
+	return m
+}
+
+func histograms(name, help string, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: seconds}, labels)
+}
+
+func (m *metrics) call(method, outcome string, took time.Duration) {
+	m.calls.WithLabelValues(method, outcome).Observe(took.Seconds())
+}
+
+// certificate publishes when the server's certificate ends.
+func (m *metrics) certificate(r *reloader) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "idbridge_certificate_expiry_timestamp_seconds", Help: "When the server's certificate ends.",
+	}, func() float64 { return float64(r.expires().Unix()) }))
+}
+
+// observer counts and logs each decision once it is durable. What could not be recorded is logged as such.
+type observer struct {
+	next    authn.Auditor
+	metrics *metrics
+	log     *slog.Logger
+}
+
+// Record implements authn.Auditor.
+func (o observer) Record(ctx context.Context, d authn.Decision) error {
+	start := time.Now()
+	err := o.next.Record(ctx, d)
+	o.metrics.audit.Observe(time.Since(start).Seconds())
+	kind := d.Kind
+	if err != nil {
+		kind = authn.Unavailable
+		o.log.Error("audit: a decision could not be recorded, the sign-in is refused", "id", d.ID, "error", err)
+	}
+	o.metrics.signIns.WithLabelValues(d.Environment, d.Provider, kind.String()).Inc()
+	o.metrics.duration.WithLabelValues(d.Provider, kind.String()).Observe(d.Duration.Seconds())
+	o.log.LogAttrs(ctx, level(kind), "sign-in", slog.String("id", d.ID), slog.String("environment", d.Environment),
+		slog.String("username", d.Username), slog.String("provider", d.Provider), slog.String("it_user", d.ITUser),
+		slog.String("kind", kind.String()), slog.String("reason", d.Reason), slog.Any("factors", d.Factors),
+		slog.String("source", d.Source.String()), slog.String("method", d.Method), slog.Duration("duration", d.Duration))
+	return err
+}
+
+// level lets operators wake up for what is theirs to mend, and not for a wrong password.
+func level(k authn.Kind) slog.Level {
+	switch k {
+	case authn.Internal, authn.Untrusted:
+		return slog.LevelError
+	case authn.Unavailable:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// timedFinder measures the store's part in finding an IT user.
+type timedFinder struct {
+	itusers.Finder
+	metrics *metrics
+}
+
+// FindLinked is the read of every sign-in.
+func (t timedFinder) FindLinked(ctx context.Context, provider, subject, environment string) (authn.ITUser, error) {
+	start := time.Now()
+	defer func() { t.metrics.store.WithLabelValues("find_user").Observe(time.Since(start).Seconds()) }()
+	return t.Finder.FindLinked(ctx, provider, subject, environment)
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/providers/ldap"
+)
+
+// kind is a type of provider: its settings in the configuration file, and what makes one of them.
+type kind struct {
+	settings any // the zero value
+	make     func(id, label string, settings any, route authn.Route) (authn.Provider, error)
+}
+
+// providers is the table of plug-ins. Adding one is its line here; see docs/adding-a-provider.md.
+func providers() map[string]kind {
+	return map[string]kind{
+		"ldap": provider(ldap.New),
+	}
+}
+
+// provider fits a constructor into the table.
+func provider[C any](construct func(id, label string, c C, route authn.Route) (authn.Provider, error)) kind {
+	var zero C
+	return kind{settings: zero, make: func(id, label string, settings any, route authn.Route) (authn.Provider, error) {
+		c, ok := settings.(C)
+		if !ok {
+			return authn.Provider{}, fmt.Errorf("settings are a %T, not a %T", settings, zero)
+		}
+		return construct(id, label, c, route)
+	}}
+}
+
+func (p ProviderConfig) label() string {
+	if p.Label != "" {
+		return p.Label
+	}
+	return p.ID
+}
+
+func (p ProviderConfig) route() authn.Route {
+	m := p.Match
+	return authn.Route{Domains: m.Domains, Prefixes: m.Prefixes, Pattern: m.Pattern, Default: m.Default, StripDomain: m.StripDomain}
+}
+
+// makeProviders makes all of them, in the order of the file. It dials nothing.
+func makeProviders(c Config) (list []authn.Provider, fallback string, err error) {
+	for i, p := range c.Providers {
+		made, err := providers()[p.Type].make(p.ID, p.label(), p.Settings, p.route())
+		if err != nil {
+			return nil, "", usageError{fmt.Errorf("providers[%d]: %w", i, err)}
+		}
+		if p.Match.Default {
+			fallback = p.ID
+		}
+		list = append(list, made)
+	}
+	return list, fallback, nil
+}

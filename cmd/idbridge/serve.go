@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func newServe(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use: "serve", Short: "Answer the platform",
+		Long: `Answers the platform until it is told to stop (SIGTERM or Ctrl-C); calls under way may then finish.
+
+It starts with every directory down: the sign-ins that need one are answered "try again". Changed certificate files are
+picked up without a restart. With metrics.address there are /metrics, /healthz (the process lives) and /readyz (the store
+answers) on a listener of their own.`,
+		Example: `  idbridge serve --config /etc/idbridge/idbridge.yaml`,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(s.config)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), c, cmd.ErrOrStderr(), func(net.Addr) {})
+		},
+	}
+}
+
+// serve runs the product until ctx is done. ready is called with the door's address once calls are answered.
+func serve(ctx context.Context, c Config, stderr io.Writer, ready func(net.Addr)) error {
+	start := time.Now()
+	log := newLog(c.Log, stderr)
+	b, err := openBackend(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	w, err := newBridge(b, newMetrics(), log)
+	if err != nil {
+		return err
+	}
+	servers, err := w.listen()
+	if err != nil {
+		return err
+	}
+	for _, warning := range c.warnings() {
+		log.Warn(warning)
+	}
+	housekeeping, stop := context.WithCancel(ctx)
+	defer stop()
+	go w.keepHouse(housekeeping)
+	return servers.run(ctx, c.ShutdownTimeout, log, func() {
+		log.Info("ready", "address", servers[0].Addr().String(), "version", version, "providers", len(c.Providers),
+			"environments", len(c.Environments), "after", time.Since(start).Round(time.Millisecond))
+		ready(servers[0].Addr())
+	})
+}
+
+func newLog(c LogConfig, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // one of four, checked with the configuration
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// listening is a server and where it listens.
+type listening struct {
+	net.Listener
+	server *http.Server
+}
+
+type listeners []listening
+
+// listen opens the platform's door first, then the operators' listener if there is one.
+func (w *bridge) listen() (list listeners, err error) {
+	defer func() {
+		if err != nil {
+			list.close()
+		}
+	}()
+	door, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", w.config.Listen.Address)
+	if err != nil {
+		return list, fmt.Errorf("listen.address: %w", err)
+	}
+	if w.config.Listen.TLS.CertFile != "" {
+		certificate, err := newReloader(w.config.Listen.TLS, w.log)
+		if err != nil {
+			door.Close()
+			return list, fmt.Errorf("listen.tls: %w", err)
+		}
+		w.metrics.certificate(certificate)
+		door = tls.NewListener(door, certificate.tls())
+	}
+	list = append(list, listening{door, newServer(guarded(w.door, w.metrics, w.log), w.log)})
+	if w.config.Metrics == nil {
+		return list, nil
+	}
+	operators, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", w.config.Metrics.Address)
+	if err != nil {
+		return list, fmt.Errorf("metrics.address: %w", err)
+	}
+	return append(list, listening{operators, newServer(w.operators(), w.log)}), nil
+}
+
+func (l listeners) close() {
+	for _, one := range l {
+		one.Close()
+	}
+}
+
+// Limits of connections. A call's body is at most 64 KiB, so who needs longer than this has no honest reason.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 30 * time.Second
+	idleTimeout   = 60 * time.Second
+	maxHeader     = 32 << 10
+)
+
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// guarded counts calls under way, and keeps a bug in one of them from being silent.
+func guarded(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.inFlight.Inc()
+		defer m.inFlight.Dec()
+		defer func() {
+			if v := recover(); v != nil {
+				logPanic(log, "", v, debug.Stack())
+				http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// run serves until ctx is done, then lets the calls under way finish.
+func (l listeners) run(ctx context.Context, patience time.Duration, log *slog.Logger, ready func()) error {
+	failed := make(chan error, len(l))
+	for _, one := range l {
+		go func() { failed <- one.server.Serve(one.Listener) }()
+	}
+	ready()
+	select {
+	case err := <-failed:
+		l.close()
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	}
+	log.Info("stopping", "patience", patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	var errs []error
+	for _, one := range l {
+		errs = append(errs, one.server.Shutdown(ctx))
+	}
+	if err := errors.Join(errs...); err != nil {
+		l.closeServers()
+		return fmt.Errorf("calls were cut off after %s: %w", patience, err)
+	}
+	log.Info("stopped")
+	return nil
+}
+
+func (l listeners) closeServers() {
+	for _, one := range l {
+		one.server.Close()
+	}
+}
+
+// warnings are what an administrator has switched on and should know of.
+func (c Config) warnings() (list []string) {
+	if c.Listen.TLS.CertFile == "" {
+		list = append(list, "listen: no TLS; passwords travel in clear to "+c.Listen.Address)
+	}
+	for _, e := range c.Environments {
+		if e.TrustAddress {
+			list = append(list, fmt.Sprintf("environment %s: trust_address; who can use one of its addresses is taken for the platform", e.Name))
+		}
+		if e.Integrated {
+			list = append(list, fmt.Sprintf("environment %s: integrated_authentication; its web server is believed without a password", e.Name))
+		}
+	}
+	return list
+}

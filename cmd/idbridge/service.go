@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/idbridge/idbridge/audit"
+	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/itusers"
+	"github.com/idbridge/idbridge/mfa"
+	"github.com/idbridge/idbridge/plugin"
+)
+
+// bridge is the wired product: the door and what the operators' pages need.
+type bridge struct {
+	*backend
+	door    http.Handler
+	doctor  authn.Doctor
+	metrics *metrics
+	log     *slog.Logger
+}
+
+func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
+	list, fallback, err := makeProviders(b.config)
+	if err != nil {
+		return nil, err
+	}
+	service, err := newService(b, m, log, list, fallback)
+	if err != nil {
+		return nil, err
+	}
+	w := &bridge{backend: b, metrics: m, log: log, doctor: authn.Doctor{Providers: list, Ground: b.store}}
+	w.door, err = plugin.New(plugin.Config{
+		Name: b.config.Plugin.Name, PublicURL: b.config.Plugin.PublicURL, PortalURL: b.config.Plugin.PortalURL,
+		Environments: b.config.callers(), SignIns: service, Doctor: w.doctor, Journal: b.journal, NewID: newID,
+		Settings: b.config.shown, PasswordSupported: true, Cloud: b.config.Plugin.Cloud, Observe: m.call, Log: log,
+	})
+	return w, err
+}
+
+func newService(b *backend, m *metrics, log *slog.Logger, list []authn.Provider, fallback string) (*authn.Service, error) {
+	users, err := itusers.NewDirectory(timedFinder{b.store, m}, b.config.matches(), time.Now)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := b.config.policy().Func()
+	if err != nil {
+		return nil, err
+	}
+	return authn.NewService(authn.Config{
+		Providers: list, Default: fallback, Users: users, Factors: b.factors, Policy: policy, Throttle: b.throttle,
+		Auditor:     observer{b.audit, m, log},
+		RefusalTime: b.config.RefusalTime, CallTimeout: b.config.CallTimeout,
+		Panicked: func(id string, value any, stack []byte) { logPanic(log, id, value, stack) },
+	})
+}
+
+// logPanic tells of a bug. Only the runtime's own words are shown: another value could hold what somebody typed.
+func logPanic(log *slog.Logger, id string, value any, stack []byte) {
+	text := fmt.Sprintf("%T", value)
+	if err, ok := value.(runtime.Error); ok {
+		text = err.Error()
+	}
+	log.Error("panic", "id", id, "panic", text, "stack", string(stack))
+}
+
+// newID is a correlation id.
+func newID() string {
+	var b [9]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// matches say, by provider, how accounts find their IT user.
+func (c Config) matches() map[string]itusers.Match {
+	matches := map[string]itusers.Match{}
+	for _, p := range c.Providers {
+		if u := p.ITUser; u.Attribute != "none" {
+			matches[p.ID] = itusers.Match{Attribute: u.Attribute, StripDomain: u.StripDomain, Template: u.Template}
+		}
+	}
+	return matches
+}
+
+func (c Config) policy() mfa.Policy {
+	policy := mfa.Policy{Default: authn.FactorPolicy(c.MFA.Policy), Providers: map[string]mfa.ProviderPolicy{}}
+	for _, p := range c.Providers {
+		one := mfa.ProviderPolicy{Default: authn.FactorPolicy(p.Factor.Policy)}
+		for _, g := range p.Factor.Groups {
+			one.Groups = append(one.Groups, mfa.GroupRule{Group: g.Group, Policy: authn.FactorPolicy(g.Policy)})
+		}
+		policy.Providers[p.ID] = one
+	}
+	return policy
+}
+
+// callers are the environments as the door knows them.
+func (c Config) callers() (list []plugin.Environment) {
+	for _, e := range c.Environments {
+		p := plugin.Environment{Environment: e.core(), Path: e.Path, AllowFrom: e.AllowFrom, TrustAddress: e.TrustAddress}
+		if e.Credentials != nil {
+			p.Username, p.Secret = e.Credentials.Username, e.Credentials.Secret
+		}
+		if e.ClientCertificate != nil {
+			p.CertificateSAN = e.ClientCertificate.SAN
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+func (e EnvironmentConfig) core() authn.Environment {
+	return authn.Environment{Name: e.Name, IDs: authn.IDSource(e.IDs), Integrated: e.Integrated}
+}
+
+// shown are the settings that the platform's administrators may see.
+func (c Config) shown() []plugin.Setting {
+	var ids []string
+	for _, p := range c.Providers {
+		ids = append(ids, p.ID+" ("+p.Type+")")
+	}
+	return []plugin.Setting{
+		{Name: "Version", Value: version},
+		{Name: "Providers", Value: strings.Join(ids, ", ")},
+		{Name: "SecondFactorPolicy", Value: c.MFA.Policy},
+		{Name: "CallTimeout", Value: c.CallTimeout.String()},
+	}
+}
+
+// journal writes what the door tells, beside sign-ins, into the audit.
+func (b *backend) journal(ctx context.Context, e plugin.Event) error {
+	r := audit.Record{Time: e.Time, ID: e.ID, Environment: e.Environment, Detail: e.Detail, Kind: authn.OK.String(), Reason: string(e.Action)}
+	if e.Source.IsValid() {
+		r.Source = e.Source.String()
+	}
+	switch e.Action {
+	case plugin.Deactivated:
+		r.Action = audit.Deactivation
+	case plugin.CallerRefused:
+		r.Action, r.Kind = audit.CallerRefused, authn.Untrusted.String()
+	case plugin.ActivationRefused, plugin.ConfigRefused:
+		r.Action, r.Kind = audit.Activation, authn.Unavailable.String()
+	default:
+		r.Action = audit.Activation
+	}
+	return b.audit.Event(ctx, r)
+}
