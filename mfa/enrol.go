@@ -26,14 +26,6 @@ type Enrolment struct {
 // Enrol makes a secret for one more device of the user. It takes the place of an enrolment that was begun and not
 // confirmed. Who may enrol is for the caller to decide. Locked (too_many_devices), Unavailable, Internal.
 func (s *Service) Enrol(ctx context.Context, user authn.ITUser) (Enrolment, error) {
-	devices, err := s.Devices(ctx, user)
-	if err != nil {
-		return Enrolment{}, err
-	}
-	if len(devices) >= MaxDevices {
-		return Enrolment{}, authn.Errorf(authn.Locked, "too_many_devices",
-			"%d devices are enrolled; reset them first", len(devices))
-	}
 	secret, id := newSecret(), rand.Text()
 	uri, err := keyURI(s.Issuer, user.Username, secret)
 	if err != nil {
@@ -47,9 +39,18 @@ func (s *Service) Enrol(ctx context.Context, user authn.ITUser) (Enrolment, erro
 	return Enrolment{ID: id, URI: uri, Secret: authn.Secret(grouped(base32Text.EncodeToString(secret), " "))}, storeError(err)
 }
 
+// CheckLimit refuses one more device beside those that are confirmed: Locked (too_many_devices). The store asks inside
+// its transaction, so that two nodes that enrol at once cannot pass the limit together.
+func CheckLimit(confirmed int) error {
+	if confirmed < MaxDevices {
+		return nil
+	}
+	return authn.Errorf(authn.Locked, "too_many_devices", "%d devices are enrolled; reset them first", confirmed)
+}
+
 // Confirm makes the device a factor, with its first valid code, which is thereby used up. It returns new recovery
 // codes, which are never shown again, unless the user has unused ones. BadCredentials (wrong_code, no_enrolment,
-// enrolment_expired), Locked after too many wrong codes, Unavailable, Internal.
+// enrolment_expired), Locked after too many wrong codes or with too_many_devices, Unavailable, Internal.
 func (s *Service) Confirm(ctx context.Context, user authn.ITUser, id, code string) (recovery []authn.Secret, err error) {
 	err = s.counted(ctx, "enrol:"+user.Key, func() error {
 		recovery, err = s.confirm(ctx, user, id, code)

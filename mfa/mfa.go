@@ -48,7 +48,8 @@ type RecoveryStore interface {
 	UseRecoveryCode(ctx context.Context, id string, at time.Time) (bool, error)
 }
 
-// EnrolmentStore is what enrolling needs. Each call is one transaction.
+// EnrolmentStore is what enrolling needs. Each call is one transaction. AddDevice and ConfirmDevice call CheckLimit in
+// it with the number of devices that the user has confirmed, return its error as it is, and change nothing then.
 type EnrolmentStore interface {
 	// AddDevice keeps an unconfirmed device in place of the user's other unconfirmed ones.
 	AddDevice(ctx context.Context, d Device) error

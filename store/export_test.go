@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+
+	"github.com/idbridge/idbridge/mfa"
 )
 
 // LimitPages sets how many pages the SQLite file may have, and never less than it has: a full disk for tests.
@@ -23,3 +25,11 @@ func (s *Store) WriteThen(ctx context.Context, key string, end func() error) err
 		return end()
 	})
 }
+
+// AddRow keeps an unconfirmed device beside the user's other ones.
+func (s *Store) AddRow(ctx context.Context, d mfa.Device) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error { return insertDevice(ctx, t, d) })
+}
+
+// Waiting is how many writes wait for the writer.
+func (s *Store) Waiting() int { return len(s.writer.jobs) }

@@ -68,19 +68,44 @@ func (s *Store) AddDevice(ctx context.Context, d mfa.Device) error {
 		if _, err := tx.exec(ctx, `DELETE FROM factors WHERE it_user = $1 AND confirmed = 0`, d.User); err != nil {
 			return err
 		}
-		const query = `INSERT INTO factors (id, it_user, sealed, created, confirmed, last_step)
-			VALUES ($1, $2, $3, $4, 0, 0)`
-		_, err := tx.exec(ctx, query, d.ID, d.User, d.Sealed, micros(d.Created))
-		return err
+		if err := deviceFits(ctx, tx, d.User); err != nil {
+			return err
+		}
+		return insertDevice(ctx, tx, d)
 	})
+}
+
+func insertDevice(ctx context.Context, tx *tx, d mfa.Device) error {
+	const query = `INSERT INTO factors (id, it_user, sealed, created, confirmed, last_step)
+		VALUES ($1, $2, $3, $4, 0, 0)`
+	_, err := tx.exec(ctx, query, d.ID, d.User, d.Sealed, micros(d.Created))
+	return err
+}
+
+// deviceFits gives the error of mfa.CheckLimit for the devices a user has confirmed.
+func deviceFits(ctx context.Context, tx *tx, user string) error {
+	n, err := confirmedDevices(ctx, tx, user)
+	if err != nil {
+		return err
+	}
+	return mfa.CheckLimit(n)
+}
+
+func confirmedDevices(ctx context.Context, tx *tx, user string) (n int, err error) {
+	_, err = tx.get(ctx, `SELECT COUNT(*) FROM factors WHERE it_user = $1 AND confirmed > 0`, []any{user}, &n)
+	return n, err
 }
 
 // ConfirmDevice implements mfa.EnrolmentStore.
 func (s *Store) ConfirmDevice(ctx context.Context, d mfa.Device, codes []mfa.RecoveryCode) (confirmed, kept bool, err error) {
-	const query = `UPDATE factors SET confirmed = $1, last_step = $2 WHERE id = $3 AND it_user = $4 AND confirmed = 0`
+	const query = `UPDATE factors SET confirmed = $1, last_step = $2
+		WHERE id = $3 AND it_user = $4 AND confirmed = 0`
 	err = s.write(ctx, func(ctx context.Context, tx *tx) error {
 		confirmed, kept = false, false
 		if err := tx.lock(ctx, "factors "+d.User); err != nil {
+			return err
+		}
+		if err := deviceFits(ctx, tx, d.User); err != nil {
 			return err
 		}
 		n, err := tx.exec(ctx, query, micros(d.Confirmed), d.LastStep, d.ID, d.User)
@@ -119,14 +144,15 @@ func (s *Store) RemoveFactors(ctx context.Context, user string) (devices int, er
 		if err := tx.lock(ctx, "factors "+user); err != nil {
 			return err
 		}
-		const count = `SELECT COUNT(*) FROM factors WHERE it_user = $1 AND confirmed > 0`
-		if _, err := tx.get(ctx, count, []any{user}, &devices); err != nil {
+		n, err := confirmedDevices(ctx, tx, user)
+		if err != nil {
 			return err
 		}
+		devices = n
 		if _, err := tx.exec(ctx, `DELETE FROM factors WHERE it_user = $1`, user); err != nil {
 			return err
 		}
-		_, err := tx.exec(ctx, `DELETE FROM recovery_codes WHERE it_user = $1`, user)
+		_, err = tx.exec(ctx, `DELETE FROM recovery_codes WHERE it_user = $1`, user)
 		return err
 	})
 	return devices, err

@@ -43,11 +43,16 @@ func account(provider, subject, username string) authn.Account {
 
 func importText(t *testing.T, s *store.Store, text string) itusers.Report {
 	t.Helper()
-	r, err := manager(s).Import(t.Context(), strings.NewReader(text), itusers.CSV, itusers.Options{Environments: []string{"development", "production"}})
+	r, err := importWith(s, text)
 	if err != nil {
 		t.Fatal(err, r.Problems)
 	}
 	return r
+}
+
+func importWith(s *store.Store, text string) (itusers.Report, error) {
+	return manager(s).Import(context.Background(), strings.NewReader(text), itusers.CSV,
+		itusers.Options{Environments: []string{"development", "production"}})
 }
 
 // testRecycledName is the story of one user name and two people.
