@@ -33,3 +33,6 @@ func (s *Store) AddRow(ctx context.Context, d mfa.Device) error {
 
 // Waiting is how many writes wait for the writer.
 func (s *Store) Waiting() int { return len(s.writer.jobs) }
+
+// QueueLength is how many writes may wait.
+const QueueLength = queueLength

@@ -15,6 +15,9 @@ import (
 // maxGroup is how many writes share one transaction. Each waits for the ones before it, so more would only add latency.
 const maxGroup = 64
 
+// queueLength is how many writes wait before their callers wait to be let in.
+const queueLength = 4 * maxGroup
+
 // writer does all writes of one SQLite handle, on one connection and one goroutine: SQLite has one writer at a time, and
 // a commit costs a disk flush whether it carries one write or many.
 type writer struct {
@@ -50,7 +53,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	}
 	w := &writer{
 		db: db, conn: conn, stmts: map[string]*sql.Stmt{},
-		jobs: make(chan *job, 4*maxGroup), quit: make(chan struct{}), done: make(chan struct{}),
+		jobs: make(chan *job, queueLength), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go w.loop()
 	return w, nil
