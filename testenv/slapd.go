@@ -40,7 +40,7 @@ type SlapdServer struct {
 	GroupsDN             string
 	RootDN, RootPassword string
 	conf                 string
-	plainPort            int
+	ports                []int
 	process              *Process
 	program              string
 }
@@ -68,7 +68,7 @@ func Slapd(tb TB, c SlapdConfig) *SlapdServer {
 		CA: c.CA, CAFile: c.CA.File, BindDN: SlapdBindDN, BindPassword: SlapdBindPassword,
 		BaseDN: SlapdBaseDN, PeopleDN: SlapdPeopleDN, GroupsDN: SlapdGroupsDN,
 		RootDN: SlapdRootDN, RootPassword: SlapdRootPassword,
-		conf: filepath.Join(dir, "slapd.conf"), plainPort: plain, program: program,
+		conf: filepath.Join(dir, "slapd.conf"), ports: []int{plain, secure}, program: program,
 	}
 	check(tb, os.WriteFile(s.conf, []byte(slapdConf(tb, c, dir)), 0o600))
 	ldif := filepath.Join(dir, "data.ldif")
@@ -83,7 +83,7 @@ func Slapd(tb TB, c SlapdConfig) *SlapdServer {
 // Restart starts the server on the same ports and data, after a Stop or Kill.
 func (s *SlapdServer) Restart(tb TB) {
 	tb.Helper()
-	s.process = Start(tb, s.plainPort, s.program, "-d", "0", "-f", s.conf, "-h", s.PlainURL+"/ "+s.URL+"/")
+	s.process = Start(tb, s.ports, s.program, "-d", "0", "-f", s.conf, "-h", s.PlainURL+"/ "+s.URL+"/")
 }
 
 // Stop ends the server in good order.

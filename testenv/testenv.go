@@ -5,6 +5,7 @@ package testenv
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -28,16 +29,20 @@ type TB interface {
 // startTimeout is how long a server may take until its port answers.
 const startTimeout = 20 * time.Second
 
-// FreePort is a loopback TCP port that nobody listens on now. Another process may take it before it is used; the
-// servers here then fail to start and say so.
+// FreePort is a loopback TCP port that nobody listens on now. It lies below the range from which the kernel takes ports
+// for outgoing connections, so that only another FreePort could take it before it is used; it is random for that reason.
 func FreePort(tb TB) int {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	for range 100 {
+		port := 15_000 + rand.IntN(17_000)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	tb.Fatal("no free port between 15000 and 32000")
+	return 0
 }
 
 // Need finds a program the tests depend on, also in the places of system daemons. Without it the test fails: a missing
@@ -60,9 +65,9 @@ type Process struct {
 	done   chan struct{} // closed when the process is gone
 }
 
-// Start runs a program until the test ends, and waits until something listens on the loopback port. The kernel kills it
-// when this process dies, however that happens.
-func Start(tb TB, port int, program string, args ...string) *Process {
+// Start runs a program until the test ends, and waits until it listens on the loopback ports. The kernel kills it when
+// this process dies, however that happens.
+func Start(tb TB, ports []int, program string, args ...string) *Process {
 	tb.Helper()
 	p := &Process{cmd: exec.Command(program, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
@@ -83,7 +88,9 @@ func Start(tb TB, port int, program string, args ...string) *Process {
 		tb.Fatalf("%s: %v", program, err)
 	}
 	tb.Cleanup(p.Kill)
-	p.waitForPort(tb, port)
+	for _, port := range ports {
+		p.waitForPort(tb, port)
+	}
 	return p
 }
 
