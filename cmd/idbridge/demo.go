@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/demodir"
 )
 
@@ -142,8 +142,10 @@ func (d demo) fill(ctx context.Context, c Config) (secret string, err error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = b.factors.Confirm(ctx, authn.ITUser{Key: bob.Key, Username: bob.Username}, e.ID, code)
-	return secret, err
+	if _, err = b.factors.Confirm(ctx, bob, e.ID, code); err != nil {
+		return "", err
+	}
+	return secret, b.note(ctx, audit.Record{Action: audit.FactorEnrolled, ITUser: bob.Username, Detail: "for the demo"})
 }
 
 // introduce prints what to do now.

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/idbridge/idbridge/testenv"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"idbridge": main})
+}
+
+// TestScripts runs testdata/script/*.txtar, which read like a manual, with the real program.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			tb, _ := e.T().(testenv.TB)
+			if tb == nil {
+				tb = t
+			}
+			e.Setenv("DOOR", fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(tb)))
+			e.Setenv("OPERATORS", fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(tb)))
+			e.Setenv("NOBODY", fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(tb)))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await": await, "fetch": fetch, "enrol": enrolAs, "tamper": tamper, "subst": subst,
+		},
+	})
+}
+
+// await ADDRESS waits until something listens there.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		c, err := net.Dial("tcp", args[0])
+		if err == nil {
+			c.Close()
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("nobody listens on %s: %v", args[0], err)
+		}
+	}
+}
+
+// fetch URL FILE writes status and body into a file.
+func fetch(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, args[0], nil)
+	ts.Check(err)
+	r, err := (&http.Client{}).Do(request)
+	ts.Check(err)
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), fmt.Appendf(nil, "%s\n%s", r.Status, body), 0o600))
+}
+
+// enrol USER [CODE] runs `idbridge mfa enrol USER` and types the code that an authenticator app shows, or the one given.
+func enrolAs(ts *testscript.TestScript, neg bool, args []string) {
+	cmd := exec.Command("idbridge", "mfa", "enrol", "--plain", args[0])
+	if found, err := exec.LookPath("idbridge"); err == nil {
+		cmd.Path, cmd.Err = found, nil
+	}
+	cmd.Dir, cmd.Env = ts.Getenv("WORK"), append(os.Environ(), "IDBRIDGE_CONFIG="+ts.MkAbs("idbridge.yaml"))
+	in, err := cmd.StdinPipe()
+	ts.Check(err)
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	cmd.Stderr = ts.Stderr()
+	ts.Check(cmd.Start())
+	text := bufio.NewReader(out)
+	var secret string
+	for secret == "" {
+		line, err := text.ReadString('\n')
+		ts.Check(err)
+		fmt.Fprint(ts.Stdout(), line)
+		if m := regexp.MustCompile(`or type: ([A-Z2-7 ]+)`).FindStringSubmatch(line); m != nil {
+			secret = m[1]
+		}
+	}
+	code, err := appCode(secret, time.Now())
+	ts.Check(err)
+	if len(args) > 1 {
+		code = args[1]
+	}
+	fmt.Fprintln(in, code)
+	_, _ = io.Copy(ts.Stdout(), text)
+	if failed := cmd.Wait() != nil; failed != neg {
+		ts.Fatalf("mfa enrol: failed is %v", failed)
+	}
+}
+
+// tamper FILE STATEMENT changes the database behind the program's back.
+func tamper(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	r, err := db.Exec(args[1])
+	ts.Check(err)
+	if n, _ := r.RowsAffected(); n != 1 {
+		ts.Fatalf("%d rows changed", n)
+	}
+}
+
+// subst FILE OLD NEW replaces a text in a file; $NAMEs in NEW are expanded.
+func subst(ts *testscript.TestScript, _ bool, args []string) {
+	text := ts.ReadFile(args[0])
+	if !strings.Contains(text, args[1]) {
+		ts.Fatalf("%s has no %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, args[1], args[2])), 0o600))
+}
