@@ -12,8 +12,8 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// parse turns the text into one syntax tree, nil for an empty file. It reports at most one problem: after a syntax error
-// nothing that follows can be trusted.
+// parse turns the text into one syntax tree, nil for an empty file. It reports at most one problem: after a syntax
+// error nothing that follows can be trusted.
 func (doc *Document) parse(text []byte) (root ast.Node, ok bool) {
 	if len(text) > MaxSize {
 		doc.refuse(position{1, 1}, "", "the file is larger than %d KiB", MaxSize>>10)
@@ -41,8 +41,8 @@ func (doc *Document) parse(text []byte) (root ast.Node, ok bool) {
 	return doc.single(file)
 }
 
-// tame refuses, before a tree is built of them, the tokens that could make a large tree of a small file, and those of YAML
-// that nobody needs in a configuration.
+// tame refuses, before a tree is built of them, the tokens that could make a large tree of a small file, and those of
+// YAML that nobody needs in a configuration.
 func (doc *Document) tame(tokens token.Tokens) bool {
 	depth, line, dashes := 0, 0, 0
 	for _, t := range tokens {

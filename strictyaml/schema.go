@@ -10,7 +10,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Schema makes a JSON Schema (2020-12) of a struct. It says what Decode checks, so that an editor can tell while one types.
+// Schema makes a JSON Schema (2020-12) of a struct. It says what Decode checks, so that an editor can tell while one
+// types.
 func Schema(prototype any, title string, o Options) ([]byte, error) {
 	root := schemaOf(reflect.TypeOf(prototype), o)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"

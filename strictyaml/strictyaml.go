@@ -1,10 +1,10 @@
-// Package strictyaml reads a YAML file into Go structs and reports everything that is wrong with it at once, each problem
-// with file, line, column, the key's path and a hint. From the same structs it makes a JSON Schema for editors.
+// Package strictyaml reads a YAML file into Go structs and reports everything that is wrong with it at once, each
+// problem with file, line, column, the key's path and a hint. From the same structs it makes a JSON Schema for editors.
 //
-// What it accepts is a small part of YAML: one document of mappings, lists and scalars; no anchors, aliases, tags or merge
-// keys, so that a small file cannot become a large one. Values are not converted: a number where a text is wanted is a
-// problem, not a text. What the keys mean, and what must hold between several of them, is the caller's business, who can
-// add problems at a key's position with Document.Refuse.
+// What it accepts is a small part of YAML: one document of mappings, lists and scalars; no anchors, aliases, tags or
+// merge keys, so that a small file cannot become a large one. Values are not converted: a number where a text is wanted
+// is a problem, not a text. What the keys mean, and what must hold between several of them, is the caller's business,
+// who can add problems at a key's position with Document.Refuse.
 //
 // # Struct tags
 //
@@ -16,10 +16,10 @@
 //	variants:"set"     on a field of type any: the further keys of this mapping are those of one struct of the set in
 //	by:"type"          Options.Variants, which the value of the key named by `by` selects
 //
-// Types: text, bool, integers, floats, time.Duration, Size, anything with UnmarshalText, and structs, pointers to structs,
-// lists and maps of them. An absent struct is read like an empty one, so its defaults and required keys count; an absent
-// pointer stays nil. A Secret has a twin key with the suffix _file, the name of a file that holds it. Any text whose key has
-// that suffix is the name of a file; a relative one is joined to Options.Dir.
+// Types: text, bool, integers, floats, time.Duration, Size, anything with UnmarshalText, and structs, pointers to
+// structs, lists and maps of them. An absent struct is read like an empty one, so its defaults and required keys count;
+// an absent pointer stays nil. A Secret has a twin key with the suffix _file, the name of a file that holds it. Any
+// text whose key has that suffix is the name of a file; a relative one is joined to Options.Dir.
 package strictyaml
 
 import (
@@ -85,8 +85,8 @@ type Document struct {
 
 type position struct{ line, column int }
 
-// Decode reads text into the struct that into points to. file is its name in problems. It never panics, whatever the text.
-// What could be read is in the struct even when there are problems, so that the caller can look for more.
+// Decode reads text into the struct that into points to. file is its name in problems. It never panics, whatever the
+// text. What could be read is in the struct even when there are problems, so that the caller can look for more.
 func Decode(file string, text []byte, into any, o Options) *Document {
 	doc := &Document{file: file, at: map[string]position{"": {1, 1}}}
 	root, ok := doc.parse(text)

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// reloader serves the certificate that is in the files now: they are looked at when a connection comes, once a second at
-// most. Files that do not fit together (one of two was replaced so far) leave the certificate as it was.
+// reloader serves the certificate that is in the files now: they are looked at when a connection comes, once a second
+// at most. Files that do not fit together (one of two was replaced so far) leave the certificate as it was.
 type reloader struct {
 	files TLSConfig
 	log   *slog.Logger

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// appCode is what an authenticator app with this secret shows at a time (RFC 6238). It is here because the demo's users have
-// no telephones; codes are judged in mfa.
+// appCode is what an authenticator app with this secret shows at a time (RFC 6238). It is here because the demo's users
+// have no telephones; codes are judged in mfa.
 func appCode(secret string, at time.Time) (string, error) {
 	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ToUpper(strings.ReplaceAll(secret, " ", "")))
 	if err != nil {

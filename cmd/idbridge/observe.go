@@ -22,7 +22,8 @@ type metrics struct {
 	store    *prometheus.HistogramVec
 }
 
-// seconds are the buckets of everything that is measured: a warm sign-in takes a millisecond, a given-up one 20 seconds.
+// seconds are the buckets of everything that is measured: a warm sign-in takes a millisecond, a given-up one 20
+// seconds.
 var seconds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20}
 
 func newMetrics() *metrics {

@@ -13,8 +13,9 @@ import (
 	"github.com/idbridge/idbridge/authn"
 )
 
-// operators is the operators' listener. /readyz fails only when the store does not answer: a dead directory is listed, but
-// to take every node out of rotation for it would turn "try again" into no answer at all, also for the other directories.
+// operators is the operators' listener. /readyz fails only when the store does not answer: a dead directory is listed,
+// but to take every node out of rotation for it would turn "try again" into no answer at all, also for the other
+// directories.
 func (w *bridge) operators() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(w.metrics.registry, promhttp.HandlerOpts{}))

@@ -72,7 +72,8 @@ func fetch(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), fmt.Appendf(nil, "%s\n%s", r.Status, body), 0o600))
 }
 
-// enrol USER [CODE] runs `idbridge mfa enrol USER` and types the code that an authenticator app shows, or the one given.
+// enrol USER [CODE] runs `idbridge mfa enrol USER` and types the code that an authenticator app shows, or the one
+// given.
 func enrolAs(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command("idbridge", "mfa", "enrol", "--plain", args[0])
 	if found, err := exec.LookPath("idbridge"); err == nil {
