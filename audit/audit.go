@@ -30,6 +30,7 @@ const (
 	FactorReset      = "factor reset"
 	KeysRotated      = "keys rotated"
 	Purged           = "audit purged"
+	Restarted        = "audit restarted" // by Restart; a record of Event with this action restarts nothing
 )
 
 // Record is one thing that happened. It has no field for a secret.
@@ -58,7 +59,8 @@ type Row struct {
 	MAC []byte // over the MAC of the row before and the record
 }
 
-// Head is what is remembered of both ends of the chain. The zero value is an empty chain.
+// Head is what is remembered of both ends of the chain. The zero value is an empty chain; where there are rows but no
+// head, it is the number of the last row and nothing else.
 type Head struct {
 	KeyID     []byte // tells a wrong key from a broken chain
 	Seq       int64  // of the last record

@@ -54,15 +54,17 @@ func (m *macer) seal(h Head) []byte {
 	return m.sum("head", nil, b)
 }
 
+const wayOut = "find out why, then: idbridge audit restart"
+
 // checkHead refuses a head that this key did not seal: going on from it would make a forgery look genuine.
 func (m *macer) checkHead(h Head) error {
 	switch {
 	case h.Seq == 0 && len(h.Seal) == 0:
 		return nil
-	case !hmac.Equal(h.KeyID, m.id):
-		return authn.Errorf(authn.Internal, WrongKey, "the audit chain was written under another key")
+	case len(h.Seal) > 0 && !hmac.Equal(h.KeyID, m.id):
+		return authn.Errorf(authn.Internal, WrongKey, "the audit chain was written under another key; "+wayOut)
 	case !hmac.Equal(h.Seal, m.seal(h)):
-		return authn.Errorf(authn.Internal, HeadChanged, "the head of the audit chain was changed; see idbridge audit verify")
+		return authn.Errorf(authn.Internal, HeadChanged, "the head of the audit chain was changed or removed; "+wayOut)
 	}
 	return nil
 }

@@ -3,7 +3,9 @@ package audit
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/sha256"
 	"fmt"
+	"hash"
 
 	"github.com/idbridge/idbridge/authn"
 )
@@ -29,18 +31,19 @@ func (b *Broken) Error() string { return fmt.Sprintf("record %d: %s", b.Seq, b.R
 
 // Verified is what a sound chain holds. Seq and MAC, kept elsewhere, prove later that nothing up to there was rewritten.
 type Verified struct {
-	Records  int64
+	Records  int64 // without those of a broken part
 	First    int64 // 0 when there is none
 	Seq      int64
 	MAC      []byte
-	PurgedTo int64 // number of the last purged record
+	PurgedTo int64   // number of the last purged record
+	Breaks   []Break // acknowledged by a Restart; what stands before has not changed since
 }
 
 const verifyPage = 1000
 
 // Verify checks the whole chain as it is now; records appended meanwhile do not matter. Each page calls progress, which
-// may be nil. A chain that does not hold gives Untrusted with one of the reasons above and a *Broken in its tree.
-// A purge while it runs makes it start again.
+// may be nil. A chain that does not hold gives Untrusted with one of the reasons above and a *Broken in its tree, unless
+// a Restart acknowledged the break as it is found. A purge while it runs makes it start again.
 func Verify(ctx context.Context, store Reader, key []byte, progress func(done, total int64)) (Verified, error) {
 	for {
 		head, err := store.AuditHead(ctx)
@@ -62,30 +65,54 @@ func Verify(ctx context.Context, store Reader, key []byte, progress func(done, t
 }
 
 func verify(ctx context.Context, store Reader, m *macer, h Head, progress func(done, total int64)) (Verified, error) {
-	v := Verified{Seq: h.PurgedSeq, MAC: h.PurgedMAC, PurgedTo: h.PurgedSeq}
+	w := newWalk(m, h)
 	if err := m.checkHead(h); err != nil {
-		return v, broken(0, authn.ReasonOf(err))
+		return w.Verified, broken(0, authn.ReasonOf(err))
 	}
-	for {
-		rows, err := store.AuditRows(ctx, v.Seq, verifyPage)
+	if err := w.all(ctx, store, progress); err != nil {
+		return w.Verified, err
+	}
+	return w.Verified, w.breach
+}
+
+// walk goes along the chain, from what was purged to the end that the head tells.
+type walk struct {
+	Verified
+	m      *macer
+	head   Head
+	last   int64     // number of the last row seen
+	from   int64     // number of the first row after the last restart
+	found  hash.Hash // over all rows from there, as they are
+	breach error     // where the chain broke first after the last restart
+	beyond bool      // rows that were appended since the check began
+}
+
+func newWalk(m *macer, h Head) *walk {
+	return &walk{
+		Verified: Verified{Seq: h.PurgedSeq, MAC: h.PurgedMAC, PurgedTo: h.PurgedSeq},
+		m:        m, head: h, last: h.PurgedSeq, from: h.PurgedSeq + 1, found: sha256.New(),
+	}
+}
+
+// all sees every row; then breach is the answer.
+func (w *walk) all(ctx context.Context, store Reader, progress func(done, total int64)) error {
+	for more := true; more; {
+		rows, err := store.AuditRows(ctx, w.last, verifyPage)
 		if err != nil {
-			return v, err
+			return err
 		}
 		for i := range rows {
-			if rows[i].Seq > h.Seq && h.Seq > 0 {
-				return v, afterEnd(m, v, h, &rows[i])
-			}
-			if err := v.follow(m, &rows[i], nextOf(rows, i)); err != nil {
-				return v, err
-			}
+			w.step(&rows[i], nextOf(rows, i))
 		}
 		if progress != nil {
-			progress(v.Records, h.Seq-h.PurgedSeq)
+			progress(w.Records, w.head.Seq-w.head.PurgedSeq)
 		}
-		if len(rows) < verifyPage {
-			return v, atEnd(v, h)
-		}
+		more = len(rows) == verifyPage && !w.beyond
 	}
+	if w.breach == nil {
+		w.breach = w.end()
+	}
+	return nil
 }
 
 func nextOf(rows []Row, i int) *Row {
@@ -95,53 +122,75 @@ func nextOf(rows []Row, i int) *Row {
 	return nil
 }
 
+func (w *walk) step(row, next *Row) {
+	w.last = row.Seq
+	if b, is := w.m.breakOf(row); is && w.acknowledges(b) {
+		w.Breaks, w.breach = append(w.Breaks, b), nil
+		w.from, w.found = row.Seq+1, sha256.New()
+		w.holds(row)
+		return
+	}
+	w.m.addTo(w.found, row)
+	switch {
+	case w.breach != nil || w.beyond:
+	case row.Seq > w.head.Seq:
+		w.breach = w.afterEnd(row)
+	default:
+		w.breach = w.follow(row, next)
+	}
+}
+
 // follow checks that a row is the one after the rows seen so far.
-func (v *Verified) follow(m *macer, row, next *Row) error {
-	if row.Seq != v.Seq+1 {
-		return broken(v.Seq+1, Missing)
+func (w *walk) follow(row, next *Row) error {
+	if row.Seq != w.Seq+1 {
+		return broken(w.Seq+1, Missing)
 	}
-	if !hmac.Equal(row.MAC, m.record(v.MAC, &row.Record)) {
-		return broken(row.Seq, v.whyNot(m, row, next))
+	if !hmac.Equal(row.MAC, w.m.record(w.MAC, &row.Record)) {
+		return broken(row.Seq, w.whyNot(row, next))
 	}
-	if v.Records == 0 {
-		v.First = row.Seq
-	}
-	v.Records, v.Seq, v.MAC = v.Records+1, row.Seq, row.MAC
+	w.holds(row)
 	return nil
 }
 
+func (w *walk) holds(row *Row) {
+	if w.Records == 0 {
+		w.First = row.Seq
+	}
+	w.Records, w.Seq, w.MAC = w.Records+1, row.Seq, row.MAC
+}
+
 // whyNot tells a record that was moved from one that was changed: under the next number it would be the right one.
-func (v *Verified) whyNot(m *macer, row, next *Row) string {
+func (w *walk) whyNot(row, next *Row) string {
 	if next == nil {
 		return Changed
 	}
 	moved := next.Record
 	moved.Seq = row.Seq
-	if hmac.Equal(next.MAC, m.record(v.MAC, &moved)) {
+	if hmac.Equal(next.MAC, w.m.record(w.MAC, &moved)) {
 		return Reordered
 	}
 	return Changed
 }
 
 // afterEnd judges a row behind the end as it was when the check began: appended since, or forged.
-func afterEnd(m *macer, v Verified, h Head, row *Row) error {
-	if err := atEnd(v, h); err != nil {
+func (w *walk) afterEnd(row *Row) error {
+	if err := w.end(); err != nil {
 		return err
 	}
-	if row.Seq != v.Seq+1 || !hmac.Equal(row.MAC, m.record(v.MAC, &row.Record)) {
+	if row.Seq != w.Seq+1 || !hmac.Equal(row.MAC, w.m.record(w.MAC, &row.Record)) {
 		return broken(row.Seq, Inserted)
 	}
+	w.beyond = true
 	return nil
 }
 
-func atEnd(v Verified, h Head) error {
+// end checks that the rows seen so far reach the end that the head tells.
+func (w *walk) end() error {
 	switch {
-	case v.Seq < h.Seq:
-		return broken(v.Seq+1, CutOff)
-	case v.Seq > h.Seq:
-		return broken(h.Seq+1, HeadChanged)
-	case v.Seq > 0 && !sameMAC(v.MAC, h.MAC):
-		return broken(v.Seq, Changed)
+	case w.Seq < w.head.Seq:
+		return broken(w.Seq+1, CutOff)
+	case w.Seq == w.head.Seq && w.Seq > 0 && !sameMAC(w.MAC, w.head.MAC):
+		return broken(w.Seq, Changed)
 	}
 	return nil
 }

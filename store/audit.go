@@ -14,9 +14,12 @@ var _ audit.Store = (*Store)(nil)
 const (
 	auditColumns = `seq, time, id, action, actor, environment, username, provider, subject, it_user, kind, reason, factors,
 		source, duration, detail, mac`
-	auditWidth      = 17
-	selectAudit     = `SELECT ` + auditColumns + ` FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`
-	selectAuditHead = `SELECT key_id, seq, mac, purged_seq, purged_mac, seal FROM audit_head WHERE name = 'head'`
+	auditWidth  = 17
+	selectAudit = `SELECT ` + auditColumns + ` FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`
+	// Without its row the head is that of the last record, unsealed: a head that was removed is not an empty chain.
+	selectAuditHead = `SELECT h.key_id, COALESCE(h.seq, m.last, 0), h.mac, COALESCE(h.purged_seq, 0), h.purged_mac, h.seal
+		FROM (SELECT MAX(seq) AS last FROM audit) m
+		LEFT JOIN audit_head h ON h.name = 'head' AND LENGTH(h.seal) > 0`
 	updateAuditHead = `INSERT INTO audit_head (name, key_id, seq, mac, purged_seq, purged_mac, seal)
 		VALUES ('head', $1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id,
 		seq = excluded.seq, mac = excluded.mac, purged_seq = excluded.purged_seq, purged_mac = excluded.purged_mac,

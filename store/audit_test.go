@@ -124,7 +124,8 @@ var tampering = []struct {
 	{"purge faked", `DELETE FROM audit WHERE seq <= 3`, audit.Missing, 1},
 	{"purge faked, head too", `UPDATE audit_head SET purged_seq = 3, purged_mac = (SELECT mac FROM audit WHERE seq = 3);
 		DELETE FROM audit WHERE seq <= 3`, audit.HeadChanged, 0},
-	{"head removed", `DELETE FROM audit_head`, audit.HeadChanged, 1},
+	{"head removed", `DELETE FROM audit_head`, audit.HeadChanged, 0},
+	{"head emptied", `UPDATE audit_head SET seq = 0, seal = substr(seal, 1, 0)`, audit.HeadChanged, 0},
 	{"two swapped", `UPDATE audit SET seq = -5 WHERE seq = 5; UPDATE audit SET seq = 5 WHERE seq = 6;
 		UPDATE audit SET seq = 6 WHERE seq = -5`, audit.Reordered, 5},
 	{"forged at the end", `INSERT INTO audit SELECT 11, time, id, action, actor, environment, username, provider, subject,

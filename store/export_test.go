@@ -16,13 +16,17 @@ func (s *Store) LimitPages(ctx context.Context, pages int) error {
 	})
 }
 
-// WriteThen uses a key up and then ends the write as end does.
+// WriteThen uses a key up and then ends the write as end does; where that is well, it writes once more.
 func (s *Store) WriteThen(ctx context.Context, key string, end func() error) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		if _, err := t.exec(ctx, `INSERT INTO single_use (kind, key, expires) VALUES ('then', $1, 0)`, key); err != nil {
 			return err
 		}
-		return end()
+		if err := end(); err != nil {
+			return err
+		}
+		_, err := t.exec(ctx, `UPDATE single_use SET expires = 1 WHERE kind = 'then' AND key = $1`, key)
+		return err
 	})
 }
 
@@ -36,3 +40,13 @@ func (s *Store) Waiting() int { return len(s.writer.jobs) }
 
 // QueueLength is how many writes may wait.
 const QueueLength = queueLength
+
+// Closing tells whether Close was called.
+func (s *Store) Closing() bool {
+	select {
+	case <-s.writer.quit:
+		return true
+	default:
+		return false
+	}
+}

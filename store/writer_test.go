@@ -159,20 +159,26 @@ func TestClosing(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := hold(t.Context(), t, s)
-	waits := make(chan error, 1)
-	go func() { waits <- s.WriteThen(t.Context(), "waiting", well) }()
-	waitUntil(t, "it waits", func() bool { return s.Waiting() == 1 })
+	const writes = 200 // several transactions
+	waits := make(chan error)
+	for i := range writes {
+		go func() { waits <- s.WriteThen(t.Context(), fmt.Sprint(i), well) }()
+	}
+	waitUntil(t, "all wait", func() bool { return s.Waiting() == writes })
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
+	waitUntil(t, "it is closing", s.Closing)
 	close(h.release)
 	must(t, <-h.outcome)
-	must(t, <-waits)
+	for range writes {
+		must(t, <-waits)
+	}
 	must(t, <-closed)
 	if err := s.WriteThen(t.Context(), "late", well); authn.ReasonOf(err) != "store_unavailable" {
 		t.Errorf("after Close: %v", err)
 	}
 	again := handles(store.Config{Driver: store.SQLite, Path: path})(t)
-	if !written(t, again, "waiting") || written(t, again, "late") {
-		t.Error("what waited must be there, what came late not")
+	if n, err := again.PurgeUsed(t.Context(), time.Now()); err != nil || n != writes+1 {
+		t.Errorf("%d writes were kept, want all that waited and not the late one (%v)", n, err)
 	}
 }
