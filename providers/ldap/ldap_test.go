@@ -315,6 +315,9 @@ func TestServiceAccountRefused(t *testing.T) {
 			t.Errorf("the error shows the password: %v", err)
 		}
 	}
+	if ok, _ := d.servers[0].claim(time.Now().Add(2*lastResort), true); ok {
+		t.Error("the refused account is tried again every second, which would lock it")
+	}
 }
 
 func TestTLSIsVerified(t *testing.T) {

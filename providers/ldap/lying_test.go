@@ -3,6 +3,7 @@ package ldap
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"runtime"
@@ -16,6 +17,7 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/testenv"
 )
 
 const (
@@ -345,6 +347,7 @@ func TestAFullPoolEndsWithTheDeadline(t *testing.T) {
 }
 
 func TestStartTLSRefusedSendsNoPassword(t *testing.T) {
+	before := runtime.NumGoroutine()
 	var got bytes.Buffer
 	var mu sync.Mutex
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -371,6 +374,7 @@ func TestStartTLSRefusedSendsNoPassword(t *testing.T) {
 	_, err = connect(t, c).Find(t.Context(), "ana")
 	wantReason(t, err, authn.Unavailable, reasonUnreachable)
 	<-gone // the connection was closed by us, or this waits for ever
+	eventually(t, "go-ldap stays behind", func() bool { return runtime.NumGoroutine() <= before })
 	mu.Lock()
 	defer mu.Unlock()
 	if bytes.Contains(got.Bytes(), []byte("canary")) {
@@ -408,6 +412,50 @@ func eventually(t *testing.T, problem string, ok func() bool) {
 		if time.Now().After(deadline) {
 			buf := make([]byte, 1<<16)
 			t.Fatalf("%s\n%s", problem, buf[:runtime.Stack(buf, true)])
+		}
+	}
+}
+
+// TestGroupsElsewhere: a part of the groups is on a server that we would have to be sent to.
+func TestGroupsElsewhere(t *testing.T) {
+	var asked atomic.Int32
+	f := lying(t, answers{search: func(id int64) []byte {
+		if asked.Add(1) == 1 {
+			return append(found(id, fakeUser, "1234"), done(id)...)
+		}
+		op := ber.Encode(ber.ClassApplication, ber.TypeConstructed, goldap.ApplicationSearchResultReference, nil, "")
+		op.AppendChild(octets("ldap://other.example/ou=groups"))
+		return append(envelope(id, op), done(id)...)
+	}})
+	c := fakeConfig(f.url)
+	c.Groups.Source = groupsSearch
+	_, err := connect(t, c).Find(t.Context(), "ana")
+	wantReason(t, err, authn.Unavailable, reasonGroups)
+	if n := asked.Load(); n != 2 {
+		t.Errorf("asked %d times, want 2: what a server has answered it will answer again", n)
+	}
+}
+
+func TestOldTLSIsRefused(t *testing.T) {
+	ca := testenv.CA(t)
+	for version, want := range map[uint16]string{tls.VersionTLS11: "protocol version", tls.VersionTLS12: "did not answer"} {
+		l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+			Certificates: []tls.Certificate{ca.Server(t).TLS}, MinVersion: tls.VersionTLS10, MaxVersion: version,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+				go func() { _, _ = io.Copy(io.Discard, c) }()
+			}
+		}()
+		t.Cleanup(func() { _ = l.Close() })
+		c := fakeConfig("ldaps://" + l.Addr().String())
+		c.CAFile, c.InsecurePlaintext = ca.File, false
+		_, err = connect(t, c).Find(t.Context(), "ana")
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("TLS %x: %v, want %q", version, err, want)
 		}
 	}
 }

@@ -118,12 +118,15 @@ type servers []*server
 func (list servers) each(ctx context.Context, try func(*server) (answered bool, err error)) error {
 	var last error
 	for _, lastResort := range []bool{false, true} {
-		for _, s := range list {
+		candidates := list
+		list = nil // the second time only those that were skipped
+		for _, s := range candidates {
 			if ok, why := s.claim(time.Now(), lastResort); !ok {
 				last = preferFirst(last, why)
+				list = append(list, s)
 				continue
 			}
-			answered, err := list.attempt(ctx, s, try)
+			answered, err := s.attempt(ctx, try)
 			if answered || err == nil || ctx.Err() != nil {
 				return err
 			}
@@ -140,8 +143,8 @@ func preferFirst(a, b error) error {
 	return b
 }
 
-// attempt asks one server and judges from the outcome whether it is well.
-func (list servers) attempt(ctx context.Context, s *server, try func(*server) (bool, error)) (bool, error) {
+// attempt asks the server and judges from the outcome whether it is well.
+func (s *server) attempt(ctx context.Context, try func(*server) (bool, error)) (bool, error) {
 	began := time.Now()
 	answered, err := try(s)
 	now := time.Now()
