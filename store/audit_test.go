@@ -133,33 +133,37 @@ var tampering = []struct {
 	{"another key", `UPDATE audit_head SET key_id = mac`, audit.WrongKey, 0},
 }
 
+const (
+	keepAudit    = `CREATE TABLE a AS SELECT * FROM audit; CREATE TABLE h AS SELECT * FROM audit_head`
+	restoreAudit = `DELETE FROM audit; DELETE FROM audit_head; INSERT INTO audit SELECT * FROM a;
+		INSERT INTO audit_head SELECT * FROM h`
+)
+
+// run is somebody else with write access to the database.
+func run(t *testing.T, db *sql.DB, query string) {
+	t.Helper()
+	for q := range strings.SplitSeq(query, ";") {
+		if _, err := db.ExecContext(t.Context(), q); err != nil {
+			t.Fatalf("%s: %v", q, err)
+		}
+	}
+}
+
 func testTampering(t *testing.T, driver, source string, open opener) {
 	s := open(t)
 	fillAudit(t, s, 10)
-	db, err := sql.Open(driver, source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { must(t, db.Close()) }()
-	run := func(query string) {
-		t.Helper()
-		for q := range strings.SplitSeq(query, ";") {
-			if _, err := db.ExecContext(t.Context(), q); err != nil {
-				t.Fatalf("%s: %v", q, err)
-			}
-		}
-	}
-	run(`CREATE TABLE a AS SELECT * FROM audit; CREATE TABLE h AS SELECT * FROM audit_head`)
+	db := rawDatabase(t, driver, source)
+	run(t, db, keepAudit)
 	for _, c := range tampering {
-		run(c.sql)
+		run(t, db, c.sql)
 		wantBroken(t, c.name, s, auditKey, c.reason, c.seq)
-		run(`DELETE FROM audit; DELETE FROM audit_head; INSERT INTO audit SELECT * FROM a; INSERT INTO audit_head SELECT * FROM h`)
+		run(t, db, restoreAudit)
 	}
 	wantBroken(t, "wrong key", s, bytes.Repeat([]byte{8}, 32), audit.WrongKey, 0)
 	if v, err := audit.Verify(t.Context(), s, auditKey, nil); err != nil || v.Records != 10 {
 		t.Errorf("put back as it was: %+v, %v", v, err)
 	}
-	run(tampering[7].sql)
+	run(t, db, tampering[7].sql)
 	if err := auditLog(t, s).Event(t.Context(), audit.Record{Time: time.Now()}); authn.ReasonOf(err) != audit.HeadChanged {
 		t.Errorf("a forged head was continued: %v", err)
 	}
