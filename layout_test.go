@@ -37,11 +37,12 @@ var mayImport = map[string][]string{
 	// For tests and measurements only.
 	"testenv":             {},
 	"testenv/soapclients": {},
-	"bench":               {"*"},
+	"bench":               {"testenv"},
+	"e2e":                 {},
 }
 
 // onlyForTests are packages that no package of the product may import.
-var onlyForTests = []string{"testenv", "testenv/soapclients", "authn/authntest", "bench"}
+var onlyForTests = []string{"testenv", "testenv/soapclients", "authn/authntest", "bench", "e2e"}
 
 // rooms says which package of ours may import an outside library; everything else outside the standard library is
 // allowed where docs/dependencies.md says so.

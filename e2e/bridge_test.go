@@ -145,9 +145,11 @@ func (b *bridge) run(stdin string, args ...string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
 	if err != nil {
-		b.t.Fatalf("idbridge %s: %v\n%s", strings.Join(args, " "), err, out)
+		b.t.Fatalf("idbridge %s: %v\n%s%s", strings.Join(args, " "), err, out, &stderr)
 	}
 	return string(out)
 }
@@ -186,7 +188,7 @@ func (b *bridge) serve() *node {
 func (b *bridge) waitReady(n *node, url string) {
 	b.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-		if resp, err := http.Get(url); err == nil {
+		if resp, err := soapHTTP.Get(url); err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
 				return

@@ -22,8 +22,9 @@ func TestRefusalsCannotBeToldApartByTime(t *testing.T) {
 	b.importUsers()
 	enrolled, locked, victim := testenv.SlapdUser(1), testenv.SlapdUser(2), testenv.SlapdUser(3)
 	b.enrol(enrolled)
-	b.slapd.Modify(t, fmt.Sprintf("dn: uid=%s,%s\nchangetype: modify\nreplace: pwdAccountLockedTime\n"+
-		"pwdAccountLockedTime: 000001010000Z\n", locked, b.slapd.PeopleDN))
+	b.slapd.Modify(t, fmt.Sprintf("dn: uid=%s,%s\nchangetype: modify\nreplace: pwdPolicySubentry\npwdPolicySubentry: cn=strict,"+
+		"ou=policies,%s\n-\nreplace: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n", locked, b.slapd.PeopleDN,
+		b.slapd.BaseDN))
 	n := b.serve()
 	kinds := []struct {
 		name  string
@@ -55,6 +56,7 @@ func (b *bridge) measureRefusals(n *node, kinds int, login func(kind, i int) (st
 	order := rand.Perm(kinds * samplesOfEach)
 	took := make([][]time.Duration, kinds)
 	var mu sync.Mutex
+	failed, last := 0, ""
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 32)
 	for _, o := range order {
@@ -66,15 +68,19 @@ func (b *bridge) measureRefusals(n *node, kinds int, login func(kind, i int) (st
 			began := time.Now()
 			a, err := b.signIn(n, user, password)
 			d := time.Since(began)
-			if err != nil || a.Success {
-				b.t.Errorf("%s: %+v, %v", user, a, err)
-			}
 			mu.Lock()
+			defer mu.Unlock()
+			if err != nil || a.Success {
+				failed++
+				last = fmt.Sprintf("%s: %+v, %v", user, a, err)
+			}
 			took[kind] = append(took[kind], d)
-			mu.Unlock()
 		})
 	}
 	wg.Wait()
+	if failed > 0 {
+		b.t.Fatalf("%d were not refused, for instance %s", failed, last)
+	}
 	return took
 }
 
