@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Format is the format of an export.
@@ -75,15 +76,18 @@ func encoder(w io.Writer, format Format) (write func(Row) error, flush func() er
 	return nil, nil, fmt.Errorf("audit: format %q is none of jsonl, csv", format)
 }
 
+// formula are the runes that may begin a formula in a spreadsheet, some in disguise.
+const formula = "=+-@＝＋－＠ \t\r\n"
+
 // csvLine keeps a spreadsheet from running a typed user name as a formula.
 func csvLine(r Row) []string {
 	line := []string{strconv.FormatInt(r.Seq, 10), r.Time.Format(time.RFC3339Nano)}
 	for _, s := range r.texts() {
-		if *s != "" && strings.ContainsRune("=+-@\t\r", rune((*s)[0])) {
-			line = append(line, "'"+*s)
-			continue
+		text := *s
+		if first, _ := utf8.DecodeRuneInString(text); text != "" && strings.ContainsRune(formula, first) {
+			text = "'" + text
 		}
-		line = append(line, *s)
+		line = append(line, text)
 	}
 	return append(line, strconv.FormatInt(int64(r.Duration), 10), fmt.Sprintf("%x", r.MAC))
 }
