@@ -27,6 +27,7 @@ need /usr/include/stdsoap2.h libgsoap-dev
 need node nodejs
 need npm npm
 need oathtool oathtool
+need zbarimg zbar-tools
 
 if [ -n "$missing" ]; then
 	echo "test-setup: installing$missing"
