@@ -53,7 +53,6 @@ type bridge struct {
 	extra  string // further top-level settings
 	slapd  *testenv.SlapdServer
 	urls   []string
-	nodes  []*node
 	secret string
 }
 
@@ -158,9 +157,17 @@ func (b *bridge) run(stdin string, args ...string) string {
 func (b *bridge) serve() *node {
 	b.t.Helper()
 	listen, metrics := testenv.FreePort(b.t), testenv.FreePort(b.t)
+	n := b.start(b.configure(listen, metrics), listen)
+	b.waitReady(n, fmt.Sprintf("http://127.0.0.1:%d/readyz", metrics))
+	return n
+}
+
+// start runs serve, which will listen on a port.
+func (b *bridge) start(config string, listen int) *node {
+	b.t.Helper()
 	n := &node{
 		url:    fmt.Sprintf("http://127.0.0.1:%d/IDBridge/OSPlatformAuthentication.asmx", listen),
-		cmd:    exec.Command(program, "serve", "--config", b.configure(listen, metrics)),
+		cmd:    exec.Command(program, "serve", "--config", config),
 		stderr: &lockedBuffer{}, done: make(chan struct{}),
 	}
 	n.cmd.Stdout, n.cmd.Stderr = n.stderr, n.stderr
@@ -180,8 +187,6 @@ func (b *bridge) serve() *node {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { n.stop(b.t) })
-	b.nodes = append(b.nodes, n)
-	b.waitReady(n, fmt.Sprintf("http://127.0.0.1:%d/readyz", metrics))
 	return n
 }
 

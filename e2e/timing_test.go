@@ -50,7 +50,7 @@ func TestRefusalsCannotBeToldApartByTime(t *testing.T) {
 	}
 }
 
-// measureRefusals makes all calls in random order, 32 at a time, so that whatever else the machine does hits all kinds.
+// measureRefusals makes all calls in random order, 64 at a time, so that whatever else the machine does hits all kinds.
 func (b *bridge) measureRefusals(n *node, kinds int, login func(kind, i int) (string, string)) [][]time.Duration {
 	b.t.Helper()
 	order := rand.Perm(kinds * samplesOfEach)
@@ -58,7 +58,7 @@ func (b *bridge) measureRefusals(n *node, kinds int, login func(kind, i int) (st
 	var mu sync.Mutex
 	failed, last := 0, ""
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, 32)
+	slots := make(chan struct{}, 64)
 	for _, o := range order {
 		kind, i := o%kinds, o/kinds
 		slots <- struct{}{}
