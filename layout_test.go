@@ -193,3 +193,29 @@ func goFiles(t *testing.T) (files []string) {
 	}
 	return files
 }
+
+// reason finds the stable codes of refusals where they are given.
+var reason = regexp.MustCompile(
+	`(?:Reason: |Errorf\(authn\.\w+, |Errorf\([A-Z]\w+, |\breason\w*\s+= |\brefuse\()"([a-z]+_[a-z_]+)"`)
+
+// TestEveryReasonIsExplained: what an operator reads in the audit stands in docs/errors.md.
+func TestEveryReasonIsExplained(t *testing.T) {
+	doc, err := os.ReadFile("docs/errors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range goFiles(t) {
+		if strings.HasSuffix(file, "_test.go") || strings.HasPrefix(file, "authn/authntest/") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range reason.FindAllSubmatch(text, -1) {
+			if !strings.Contains(string(doc), "`"+string(m[1])+"`") {
+				t.Errorf("%s gives the reason %q, which docs/errors.md does not explain", file, m[1])
+			}
+		}
+	}
+}
