@@ -2,8 +2,7 @@ package store
 
 import (
 	"context"
-	"fmt"
-	"strings"
+	"regexp"
 	"time"
 
 	"github.com/idbridge/idbridge/audit"
@@ -27,25 +26,27 @@ const (
 )
 
 // auditInserts are statements for 16, 4 and 1 records: few texts to keep prepared, few statements for a batch.
-var auditInserts = [...]struct {
-	rows  int
-	query string
-}{{16, auditInsert(16)}, {4, auditInsert(4)}, {1, auditInsert(1)}}
+var auditInserts = [...]auditInsert{newAuditInsert(16), newAuditInsert(4), newAuditInsert(1)}
 
-func auditInsert(rows int) string {
-	var b strings.Builder
-	b.WriteString("INSERT INTO audit (" + auditColumns + ") VALUES ")
-	for i := range rows * auditWidth {
-		sep := ", "
-		switch {
-		case i == 0:
-			sep = "("
-		case i%auditWidth == 0:
-			sep = "), ("
-		}
-		fmt.Fprintf(&b, "%s$%d", sep, i+1)
+var numbered = regexp.MustCompile(`\$[0-9]+`)
+
+// auditInsert is one of them. SQLite looks each $1 up among all names of the statement, which for 272 of them takes as
+// long as the insert; a ? has no name.
+type auditInsert struct {
+	rows             int
+	postgres, sqlite string
+}
+
+func newAuditInsert(rows int) auditInsert {
+	text := "INSERT INTO audit (" + auditColumns + ") VALUES " + tuples(rows, auditWidth)
+	return auditInsert{rows, text, numbered.ReplaceAllLiteralString(text, "?")}
+}
+
+func (i auditInsert) query(t *tx) string {
+	if t.postgres {
+		return i.postgres
 	}
-	return b.String() + ")"
+	return i.sqlite
 }
 
 // AppendAudit implements audit.Chain.
@@ -77,7 +78,7 @@ func insertAudit(ctx context.Context, t *tx, rows []audit.Row) error {
 			for i := range insert.rows {
 				args = appendAuditRow(args, &rows[i])
 			}
-			if _, err := t.exec(ctx, insert.query, args...); err != nil {
+			if _, err := t.exec(ctx, insert.query(t), args...); err != nil {
 				return err
 			}
 			rows = rows[insert.rows:]

@@ -102,8 +102,15 @@ func (s *Store) querier(ctx context.Context, query string) (querier, error) {
 	return stmt.QueryContext, nil
 }
 
-// get reads one row into dest and tells whether there was one.
+// get reads one row into dest and tells whether there was one. On SQLite it takes microseconds and waits for nobody, so
+// ctx is only looked at before: to watch it meanwhile would cost two goroutines, more than the read itself.
 func (s *Store) get(ctx context.Context, query string, args []any, dest ...any) (bool, error) {
+	if s.driver == SQLite {
+		if ctx.Err() != nil {
+			return false, explain(context.Cause(ctx))
+		}
+		ctx = context.WithoutCancel(ctx)
+	}
 	q, err := s.querier(ctx, query)
 	if err != nil {
 		return false, explain(err)
