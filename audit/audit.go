@@ -1,12 +1,15 @@
 // Package audit writes down what happened, durably and so that a later change shows: one record per sign-in decision or
 // administrative event, chained by HMAC-SHA-256.
 //
-// It knows the record, the chain and how to check it, and lets concurrent callers share a transaction. It leaves to others
-// where rows are kept (store), how the key is kept (keyring) and what is worth a record (authn and the callers of Event).
+// It knows the record, the chain and how to check it, and lets concurrent callers share a transaction. It leaves to
+// others where rows are kept (store), how the key is kept (keyring) and what is worth a record (authn and the callers
+// of Event).
 //
-// What the chain shows: a record that was changed, removed, inserted or moved, and records cut off at the end, by anybody
-// who can write to the database but has no key. What it cannot show by itself: the whole database replaced by an older
-// copy of itself, or emptied. Who must rule that out keeps the number and MAC that Verify returns elsewhere.
+// What the chain shows: a record that was changed, removed, inserted or moved, and records cut off at the end, by
+// anybody who can write to the database but has no key. What it cannot show by itself: the whole database replaced by
+// an older copy of itself, or emptied. Who must rule that out keeps the number and MAC that Verify returns elsewhere.
+//
+// A chain that broke is not continued as if nothing had happened, and not mended: see Restart.
 package audit
 
 import (

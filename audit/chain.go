@@ -121,8 +121,8 @@ func appendText[T string | []byte](b []byte, s T) []byte {
 // maxText is the longest text of a record, in bytes.
 const maxText = 4096
 
-// normalise makes a record one that reads back as it was written: what is typed can be no UTF-8, and PostgreSQL keeps no
-// NUL.
+// normalise makes a record one that reads back as it was written: what is typed can be no UTF-8, and PostgreSQL keeps
+// no NUL.
 func (r *Record) normalise() {
 	r.Time = time.UnixMicro(r.Time.UnixMicro()).UTC()
 	for _, s := range r.texts() {

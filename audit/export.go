@@ -92,8 +92,8 @@ func csvLine(r Row) []string {
 	return append(line, strconv.FormatInt(int64(r.Duration), 10), fmt.Sprintf("%x", r.MAC))
 }
 
-// Tail hands the last n records to show, oldest first; with a positive poll interval it then goes on with new ones until
-// ctx ends, which is no error. n may be 0.
+// Tail hands the last n records to show, oldest first; with a positive poll interval it then goes on with new ones
+// until ctx ends, which is no error. n may be 0.
 func Tail(ctx context.Context, store Reader, n int, poll time.Duration, show func(Row) error) error {
 	head, err := store.AuditHead(ctx)
 	if err != nil {
@@ -103,7 +103,7 @@ func Tail(ctx context.Context, store Reader, n int, poll time.Duration, show fun
 	for {
 		rows, err := store.AuditRows(ctx, after, readPage)
 		if err != nil {
-			return ended(ctx, poll, err)
+			return unlessEnded(ctx, poll, err)
 		}
 		for _, row := range rows {
 			after = row.Seq
@@ -125,10 +125,10 @@ func Tail(ctx context.Context, store Reader, n int, poll time.Duration, show fun
 	}
 }
 
-// ended drops the error of a read that was interrupted because following was.
-func ended(ctx context.Context, poll time.Duration, err error) error {
-	if poll > 0 && ctx.Err() != nil {
-		return nil
+// unlessEnded drops the error of a read that was interrupted because following was.
+func unlessEnded(ctx context.Context, poll time.Duration, err error) error {
+	if poll <= 0 || ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }

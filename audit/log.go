@@ -19,8 +19,8 @@ const (
 	purgeBatch    = 5000
 )
 
-// Log appends records. Callers that come while one transaction commits share the next one. It is safe for concurrent use,
-// also with other processes on the same database.
+// Log appends records. Callers that come while one transaction commits share the next one. It is safe for concurrent
+// use, also with other processes on the same database.
 type Log struct {
 	store Store
 	key   []byte
@@ -134,8 +134,9 @@ func (l *Log) batch(first *entry) {
 	}
 }
 
-// next is another record that waits. Where there is none, everybody who is ready to run gets a turn first: under load the
-// callers of the batch before are about to come again, and a commit costs the same for one record as for all of them.
+// next is another record that waits. Where there is none, everybody who is ready to run gets a turn first: under load
+// the callers of the batch before are about to come again, and a commit costs the same for one record as for all of
+// them.
 func (l *Log) next(n int) *entry {
 	if n >= maxBatch {
 		return nil

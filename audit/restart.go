@@ -15,8 +15,8 @@ import (
 )
 
 // A chain that broke cannot be mended, and a broken head or a lost key would refuse every sign-in for ever. So an
-// administrator may restart it openly. The restart is a record of its own kind: it says what was found, and holds a hash
-// over all rows before it as they are at that moment, back to the start or the restart before. Nothing is removed.
+// administrator may restart it openly. The restart is a record of its own kind: it says what was found, and holds a
+// hash over all rows before it as they are at that moment, back to the start or the restart before. Nothing is removed.
 // Verify takes a restart for an acknowledged break when its MAC is right and the hash still fits: the broken part is
 // frozen, and what changes in it later shows again. Rows that were purged since cannot be hashed any more; then the MAC
 // alone decides.
@@ -45,8 +45,8 @@ const (
 	restartTries = 5
 )
 
-// Restart begins a new part of a chain that does not hold, under key, and returns what its record says. why is text of 1
-// to 500 bytes. Internal: not_broken; Unavailable: the store's reasons, or audit_moves while others keep appending.
+// Restart begins a new part of a chain that does not hold, under key, and returns what its record says. why is text of
+// 1 to 500 bytes. Internal: not_broken; Unavailable: the store's reasons, or audit_moves while others keep appending.
 func Restart(ctx context.Context, store Store, key []byte, actor, why string) (Break, error) {
 	if why == "" || len(why) > maxWhy || len(key) < 32 {
 		return Break{}, errors.New("audit: a restart needs a key, and a reason of 1 to 500 bytes")
@@ -122,7 +122,8 @@ func (w *walk) newBreak(r *Record, why string) (Break, error) {
 	}
 	r.Seq = max(w.last, w.head.Seq) + 1
 	if r.Seq <= 0 {
-		return Break{}, authn.Errorf(authn.Internal, Inserted, "a forged record has the highest number there is; remove it first")
+		return Break{}, authn.Errorf(authn.Internal, Inserted,
+			"a forged record has the highest number there is; remove it first")
 	}
 	b := Break{Reason: at.Reason, Broken: at.Seq, Why: why, From: w.from, SHA256: hex.EncodeToString(w.found.Sum(nil))}
 	detail, err := json.Marshal(b)

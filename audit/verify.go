@@ -29,7 +29,8 @@ type Broken struct {
 
 func (b *Broken) Error() string { return fmt.Sprintf("record %d: %s", b.Seq, b.Reason) }
 
-// Verified is what a sound chain holds. Seq and MAC, kept elsewhere, prove later that nothing up to there was rewritten.
+// Verified is what a sound chain holds. Seq and MAC, kept elsewhere, prove later that nothing up to there was
+// rewritten.
 type Verified struct {
 	Records  int64 // without those of a broken part
 	First    int64 // 0 when there is none
@@ -42,8 +43,8 @@ type Verified struct {
 const verifyPage = 1000
 
 // Verify checks the whole chain as it is now; records appended meanwhile do not matter. Each page calls progress, which
-// may be nil. A chain that does not hold gives Untrusted with one of the reasons above and a *Broken in its tree, unless
-// a Restart acknowledged the break as it is found. A purge while it runs makes it start again.
+// may be nil. A chain that does not hold gives Untrusted with one of the reasons above and a *Broken in its tree,
+// unless a Restart acknowledged the break as it is found. A purge while it runs makes it start again.
 func Verify(ctx context.Context, store Reader, key []byte, progress func(done, total int64)) (Verified, error) {
 	for {
 		head, err := store.AuditHead(ctx)

@@ -36,7 +36,8 @@ func (s *Service) Enrol(ctx context.Context, user authn.ITUser) (Enrolment, erro
 		return Enrolment{}, authn.Errorf(authn.Internal, "enrolment", "sealing the secret: %w", err)
 	}
 	err = s.Store.AddDevice(ctx, Device{ID: id, User: user.Key, Sealed: sealed, Created: s.Now()})
-	return Enrolment{ID: id, URI: uri, Secret: authn.Secret(grouped(base32Text.EncodeToString(secret), " "))}, storeError(err)
+	typed := authn.Secret(grouped(base32Text.EncodeToString(secret), " "))
+	return Enrolment{ID: id, URI: uri, Secret: typed}, storeError(err)
 }
 
 // CheckLimit refuses one more device beside those that are confirmed: Locked (too_many_devices). The store asks inside
@@ -51,7 +52,9 @@ func CheckLimit(confirmed int) error {
 // Confirm makes the device a factor, with its first valid code, which is thereby used up. It returns new recovery
 // codes, which are never shown again, unless the user has unused ones. BadCredentials (wrong_code, no_enrolment,
 // enrolment_expired), Locked after too many wrong codes or with too_many_devices, Unavailable, Internal.
-func (s *Service) Confirm(ctx context.Context, user authn.ITUser, id, code string) (recovery []authn.Secret, err error) {
+func (s *Service) Confirm(
+	ctx context.Context, user authn.ITUser, id, code string,
+) (recovery []authn.Secret, err error) {
 	err = s.counted(ctx, "enrol:"+user.Key, func() error {
 		recovery, err = s.confirm(ctx, user, id, code)
 		return err

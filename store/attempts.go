@@ -29,7 +29,9 @@ func attempts(ctx context.Context, from getter, key string) (a authn.Attempts, e
 }
 
 // UpdateAttempts implements authn.AttemptStore.
-func (s *Store) UpdateAttempts(ctx context.Context, key string, change func(authn.Attempts) (authn.Attempts, error)) error {
+func (s *Store) UpdateAttempts(
+	ctx context.Context, key string, change func(authn.Attempts) (authn.Attempts, error),
+) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		if err := t.lock(ctx, "attempts:"+key); err != nil {
 			return err

@@ -88,8 +88,8 @@ func insertAudit(ctx context.Context, t *tx, rows []audit.Row) error {
 }
 
 func appendAuditRow(args []any, r *audit.Row) []any {
-	return append(args, r.Seq, r.Time.UnixMicro(), r.ID, r.Action, r.Actor, r.Environment, r.Username, r.Provider, r.Subject,
-		r.ITUser, r.Kind, r.Reason, r.Factors, r.Source, int64(r.Duration), r.Detail, r.MAC)
+	return append(args, r.Seq, r.Time.UnixMicro(), r.ID, r.Action, r.Actor, r.Environment, r.Username, r.Provider,
+		r.Subject, r.ITUser, r.Kind, r.Reason, r.Factors, r.Source, int64(r.Duration), r.Detail, r.MAC)
 }
 
 func auditHead(ctx context.Context, from getter) (h audit.Head, err error) {

@@ -97,7 +97,9 @@ func confirmedDevices(ctx context.Context, tx *tx, user string) (n int, err erro
 }
 
 // ConfirmDevice implements mfa.EnrolmentStore.
-func (s *Store) ConfirmDevice(ctx context.Context, d mfa.Device, codes []mfa.RecoveryCode) (confirmed, kept bool, err error) {
+func (s *Store) ConfirmDevice(
+	ctx context.Context, d mfa.Device, codes []mfa.RecoveryCode,
+) (confirmed, kept bool, err error) {
 	const query = `UPDATE factors SET confirmed = $1, last_step = $2
 		WHERE id = $3 AND it_user = $4 AND confirmed = 0`
 	err = s.write(ctx, func(ctx context.Context, tx *tx) error {

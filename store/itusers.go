@@ -34,7 +34,9 @@ func (s *Store) FindLinked(ctx context.Context, provider, subject, environment s
 }
 
 // FindNamed implements itusers.Finder.
-func (s *Store) FindNamed(ctx context.Context, folded, provider, environment string) (u authn.ITUser, subject string, err error) {
+func (s *Store) FindNamed(
+	ctx context.Context, folded, provider, environment string,
+) (u authn.ITUser, subject string, err error) {
 	const query = `SELECT ` + onEnvironment + `, COALESCE(l.subject, '') FROM it_users u
 		LEFT JOIN it_user_ids i ON i.it_user = u.key AND i.environment = $1
 		LEFT JOIN links l ON l.it_user = u.key AND l.provider = $2
@@ -117,7 +119,8 @@ func putLinks(ctx context.Context, tx *tx, u itusers.User, before []itusers.Link
 		if slices.Contains(u.Links, l) {
 			continue
 		}
-		if _, err := tx.exec(ctx, `DELETE FROM links WHERE provider = $1 AND subject = $2`, l.Provider, l.Subject); err != nil {
+		const remove = `DELETE FROM links WHERE provider = $1 AND subject = $2`
+		if _, err := tx.exec(ctx, remove, l.Provider, l.Subject); err != nil {
 			return err
 		}
 	}

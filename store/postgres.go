@@ -13,7 +13,8 @@ import (
 )
 
 // durable makes commits wait for the disk where the server's own setting would not; a stronger setting stays.
-const durable = `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`
+const durable = `SELECT set_config('synchronous_commit', 'on', false)
+	WHERE current_setting('synchronous_commit') = 'off'`
 
 const oldestPostgres = 150000
 
@@ -51,7 +52,8 @@ func preparePostgres(ctx context.Context, db *sql.DB) error {
 		return explain(err)
 	}
 	if version < oldestPostgres {
-		return authn.Errorf(authn.Unavailable, "store_version", "PostgreSQL %d is too old: 15 or newer is needed", version/10000)
+		return authn.Errorf(authn.Unavailable, "store_version",
+			"PostgreSQL %d is too old: 15 or newer is needed", version/10000)
 	}
 	return migratePostgres(ctx, db)
 }

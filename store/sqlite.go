@@ -12,8 +12,8 @@ import (
 	"github.com/idbridge/idbridge/authn"
 )
 
-// Settings of every SQLite connection. WAL lets readers go on while the writer commits; synchronous=FULL flushes the WAL at
-// each commit, so that what was answered survives a power cut.
+// Settings of every SQLite connection. WAL lets readers go on while the writer commits; synchronous=FULL flushes the
+// WAL at each commit, so that what was answered survives a power cut.
 const (
 	sqlitePragmas = "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
 		"&_pragma=foreign_keys(1)&_pragma=trusted_schema(0)"
@@ -24,7 +24,8 @@ const (
 func openSQLite(ctx context.Context, c Config) (*Store, error) {
 	path, err := filepath.Abs(c.Path)
 	if c.Path == "" || err != nil {
-		return nil, authn.Errorf(authn.Internal, "store_config", "store: SQLite needs the path of a file: %w", errors.Join(err))
+		return nil, authn.Errorf(authn.Internal, "store_config",
+			"store: SQLite needs the path of a file: %w", errors.Join(err))
 	}
 	if err := makePrivate(path); err != nil {
 		return nil, err

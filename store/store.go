@@ -5,10 +5,10 @@
 //
 // # Adding queries
 //
-// One file per subject, with methods on *Store. Queries are constants in one text for both databases: parameters are $1,
-// $2 ..., types and columns are those of migrations/*.sql. Read with get and each; write with write, whose function gets a
-// tx with get, each and exec. Read-modify-write calls tx.lock first: SQLite has one writer at a time anyway, PostgreSQL
-// needs it, also where there is no row yet to lock. Then add a test to the table in conformance_test.go.
+// One file per subject, with methods on *Store. Queries are constants in one text for both databases: parameters are
+// $1, $2 ..., types and columns are those of migrations/*.sql. Read with get and each; write with write, whose function
+// gets a tx with get, each and exec. Read-modify-write calls tx.lock first: SQLite has one writer at a time anyway,
+// PostgreSQL needs it, also where there is no row yet to lock. Then add a test to the table in conformance_test.go.
 //
 // # Durability
 //

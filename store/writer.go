@@ -18,8 +18,8 @@ const maxGroup = 64
 // queueLength is how many writes wait before their callers wait to be let in.
 const queueLength = 4 * maxGroup
 
-// writer does all writes of one SQLite handle, on one connection and one goroutine: SQLite has one writer at a time, and
-// a commit costs a disk flush whether it carries one write or many.
+// writer does all writes of one SQLite handle, on one connection and one goroutine: SQLite has one writer at a time,
+// and a commit costs a disk flush whether it carries one write or many.
 type writer struct {
 	db    *sql.DB
 	conn  *sql.Conn
@@ -30,8 +30,8 @@ type writer struct {
 	once  sync.Once
 }
 
-// job is one waiting write. Whoever moves its state away from waiting owns the outcome: the writer takes it or its caller
-// gives it up.
+// job is one waiting write. Whoever moves its state away from waiting owns the outcome: the writer takes it or its
+// caller gives it up.
 type job struct {
 	ctx     context.Context
 	change  func(context.Context, *tx) error
@@ -162,8 +162,8 @@ func (w *writer) claim(jobs []*job) []*job {
 	return claimed
 }
 
-// one runs a single write in its own savepoint, so that its error undoes nothing but itself. The error returned is one of
-// the transaction as a whole: a write that is alone in it needs no savepoint.
+// one runs a single write in its own savepoint, so that its error undoes nothing but itself. The error returned is one
+// of the transaction as a whole: a write that is alone in it needs no savepoint.
 func (w *writer) one(ctx context.Context, j *job, alone bool) error {
 	if alone {
 		j.err = w.call(ctx, j)
