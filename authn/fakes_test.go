@@ -2,6 +2,7 @@ package authn_test
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ type memoryAttempts struct {
 	mu     sync.Mutex
 	kept   map[string]authn.Attempts
 	writes int
+	tried  int
 	down   error
 }
 
@@ -29,11 +31,12 @@ func (m *memoryAttempts) Attempts(_ context.Context, key string) (authn.Attempts
 	return m.kept[key], m.down
 }
 
-func (m *memoryAttempts) UpdateAttempts(_ context.Context, key string, change func(authn.Attempts) (authn.Attempts, error)) error {
+func (m *memoryAttempts) UpdateAttempts(ctx context.Context, key string, change func(authn.Attempts) (authn.Attempts, error)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.down != nil {
-		return m.down
+	m.tried++
+	if m.down != nil || ctx.Err() != nil {
+		return errors.Join(m.down, ctx.Err())
 	}
 	next, err := change(m.kept[key])
 	if err != nil {
@@ -58,6 +61,7 @@ type source struct {
 	people   map[string]string // name → password; the subject is "s-" + name
 	binds    int
 	findErr  error
+	found    func(authn.Account) authn.Account
 	verify   func(context.Context, authn.Account, authn.Secret) (authn.Identity, error)
 	verified []string // passwords that reached the source
 }
@@ -72,7 +76,11 @@ func (s *source) Find(_ context.Context, name string) (authn.Account, error) {
 	if _, ok := s.people[name]; !ok {
 		return authn.Account{}, &authn.Error{Kind: authn.BadCredentials, Reason: "unknown_user"}
 	}
-	return authn.Account{Identity: authn.Identity{Provider: "corp", Subject: "s-" + name, Username: name}}, nil
+	a := authn.Account{Identity: authn.Identity{Provider: "corp", Subject: "s-" + name, Username: name}}
+	if s.found != nil {
+		a = s.found(a)
+	}
+	return a, nil
 }
 
 func (s *source) Verify(ctx context.Context, a authn.Account, p authn.Secret) (authn.Identity, error) {
@@ -96,6 +104,8 @@ type users struct {
 	bySubject map[string]authn.ITUser
 	linked    map[string]string // subject → IT user's name
 	err       error
+	linkErr   error
+	linking   func(context.Context)
 }
 
 func (u *users) Find(_ context.Context, a authn.Account, _ string) (authn.ITUser, error) {
@@ -109,7 +119,13 @@ func (u *users) Find(_ context.Context, a authn.Account, _ string) (authn.ITUser
 	return user, nil
 }
 
-func (u *users) Link(_ context.Context, id authn.Identity, user authn.ITUser) error {
+func (u *users) Link(ctx context.Context, id authn.Identity, user authn.ITUser) error {
+	if u.linking != nil {
+		u.linking(ctx)
+	}
+	if u.linkErr != nil {
+		return u.linkErr
+	}
 	u.linked[id.Subject] = user.Username
 	return nil
 }

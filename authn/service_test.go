@@ -367,3 +367,76 @@ func TestCanaryPasswordIsNowhereInErrorsOrRecords(t *testing.T) {
 		}
 	}
 }
+
+// What looks like a code is part of the password of who has no factor, or is never asked for one.
+func TestCodeIsTakenOffOnlyWhereOneIsAskedFor(t *testing.T) {
+	b := newBench(t)
+	b.source.people["ann"], b.source.people["bob"] = "secret654321", "secret123456"
+	if _, err := b.signIn(t, "ann", "secret654321"); err != nil {
+		t.Errorf("not enrolled: %v", err)
+	}
+	b.policy = authn.FactorNever
+	if _, err := b.signIn(t, "bob", "secret123456"); err != nil {
+		t.Errorf("never asked: %v", err)
+	}
+	if b.factors.checked != 0 {
+		t.Errorf("%d codes were checked, want none", b.factors.checked)
+	}
+}
+
+func TestLinkingHappensOnceAndMustSucceed(t *testing.T) {
+	b := newBench(t)
+	if _, err := b.signIn(t, "bob", "pw-bob123456"); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.users.linked) != 0 {
+		t.Error("a linked account was linked again")
+	}
+	b.users.linkErr = &authn.Error{Kind: authn.NotMapped, Reason: "name_belongs_to_another_subject"}
+	b.refused(t, "ann", "pw-ann", authn.NotMapped, "name_belongs_to_another_subject")
+	b.users.linkErr = errors.New("no database")
+	b.refused(t, "ann", "pw-ann", authn.Unavailable, "store_unavailable")
+}
+
+func TestIntegratedRefusesMalformedNames(t *testing.T) {
+	b := newBench(t)
+	_, err := b.SignInIntegrated(t.Context(), b.call("ann\u200b", ""))
+	wantError(t, err, authn.BadCredentials, "malformed_username")
+}
+
+func TestAccountsMustNameTheirSource(t *testing.T) {
+	b := newBench(t)
+	b.source.found = func(a authn.Account) authn.Account { a.Subject = ""; return a }
+	b.refused(t, "ann", "pw-ann", authn.Internal, "bad_provider")
+	b = newBench(t)
+	b.source.verify = func(_ context.Context, a authn.Account, _ authn.Secret) (authn.Identity, error) {
+		a.Provider = "other"
+		return a.Identity, nil
+	}
+	b.refused(t, "ann", "pw-ann", authn.Untrusted, "subject_changed")
+}
+
+// A sign-in that got through everything, but too late, is not a sign-in.
+func TestSuccessAfterTheDeadlineIsUnavailable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.users.linking = func(ctx context.Context) { <-ctx.Done() }
+		b.refused(t, "ann", "pw-ann", authn.Unavailable, "deadline")
+	})
+}
+
+// An attempt that was written down before it was made is taken back although the caller has hung up meanwhile.
+func TestHangingUpLeavesNoReservation(t *testing.T) {
+	b := newBench(t)
+	b.refused(t, "ann", "x", authn.BadCredentials, "wrong_password")
+	ctx, cancel := context.WithCancel(t.Context())
+	b.source.verify = func(context.Context, authn.Account, authn.Secret) (authn.Identity, error) {
+		cancel()
+		return authn.Identity{}, authn.BadCredentials
+	}
+	_, err := b.SignIn(ctx, b.call("ann", "y"))
+	wantError(t, err, authn.Unavailable, "caller_gone")
+	if n := b.attempts.failures("subject:corp:s-ann"); n != 1 {
+		t.Errorf("%d failures, want the 1 from before", n)
+	}
+}

@@ -154,3 +154,45 @@ func TestThrottleWaitEndsWithTheCall(t *testing.T) {
 		t.Errorf("after release: %v", err)
 	}
 }
+
+// Between reading and reserving another node may have used up the last attempt: the reservation looks again.
+func TestReservationLooksAgain(t *testing.T) {
+	store := newMemoryAttempts()
+	c := newClock()
+	blocked := authn.Attempts{Failures: 3, LastFailure: c.at, BlockedUntil: c.at.Add(30 * time.Second)}
+	store.kept["k"] = authn.Attempts{Failures: 2, LastFailure: c.at}
+	overtaken := overtakenStore{store, func() { store.kept["k"] = blocked }}
+	_, err := authn.NewThrottle(overtaken, authn.DefaultSteps(), authn.DefaultWindow, c.now).Begin(t.Context(), "k")
+	wantError(t, err, authn.Locked, "throttled")
+	if store.kept["k"] != blocked {
+		t.Errorf("an attempt while blocked changed the count: %+v", store.kept["k"])
+	}
+}
+
+// overtakenStore is one where another node writes right after a read.
+type overtakenStore struct {
+	*memoryAttempts
+	meanwhile func()
+}
+
+func (o overtakenStore) Attempts(ctx context.Context, key string) (authn.Attempts, error) {
+	defer o.meanwhile()
+	return o.memoryAttempts.Attempts(ctx, key)
+}
+
+// A blocked key costs a read and no write: a flood must not fill the writer's queue.
+func TestBlockedKeysCostNoWrite(t *testing.T) {
+	c, store := newClock(), newMemoryAttempts()
+	th := authn.NewThrottle(store, authn.DefaultSteps(), authn.DefaultWindow, c.now)
+	for range 3 {
+		if err := failOnce(t, th); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writes := store.tried
+	_, err := th.Begin(t.Context(), "k")
+	wantError(t, err, authn.Locked, "throttled")
+	if store.tried != writes {
+		t.Error("a blocked attempt went to the writer")
+	}
+}
