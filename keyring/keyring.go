@@ -193,7 +193,11 @@ func split(sealed []byte) (id string, header []byte, err error) {
 	return id, header, nil
 }
 
-// A ring never shows its keys, however it is printed.
-func (r *Ring) String() string               { return "<secret>" }
-func (r *Ring) GoString() string             { return "<secret>" }
+// String hides the keys: a ring never shows them, however it is printed.
+func (r *Ring) String() string { return "<secret>" }
+
+// GoString hides them from %#v.
+func (r *Ring) GoString() string { return "<secret>" }
+
+// MarshalText hides them from encoders.
 func (r *Ring) MarshalText() ([]byte, error) { return []byte("<secret>"), nil }

@@ -43,7 +43,7 @@ func (d *directory) groups(ctx context.Context, c *conn, e *goldap.Entry, userna
 	var err error
 	switch d.config.Groups.Source {
 	case groupsMemberOf:
-		level, err = w.addDNs(e.GetEqualFoldAttributeValues(d.config.Groups.Attribute))
+		level, err = w.addNames(e.GetEqualFoldAttributeValues(d.config.Groups.Attribute))
 	case groupsSearch:
 		level, err = w.find(ctx, d.memberFilter([]string{e.DN}, username))
 	default:
@@ -91,7 +91,7 @@ func (w *groupWalk) readParents(ctx context.Context, dn string) ([]string, error
 	if err != nil || !found {
 		return nil, err
 	}
-	return w.addDNs(e.GetEqualFoldAttributeValues(w.d.config.Groups.Attribute))
+	return w.addNames(e.GetEqualFoldAttributeValues(w.d.config.Groups.Attribute))
 }
 
 // memberFilter matches the groups that list one of the DNs, or the user name where groups list names.
@@ -164,7 +164,7 @@ func groupName(e *goldap.Entry, attribute string) string {
 }
 
 // addDNs adds groups known by their DN only; their name comes out of the DN.
-func (w *groupWalk) addDNs(dns []string) (fresh []string, err error) {
+func (w *groupWalk) addNames(dns []string) (fresh []string, err error) {
 	for _, dn := range dns {
 		isNew, err := w.add(dn, nameInDN(dn, w.d.config.Groups.Name))
 		if err != nil {
