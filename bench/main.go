@@ -8,6 +8,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -16,6 +18,7 @@ type options struct {
 	runFor  time.Duration
 	callers []int
 	keep    string
+	profile string
 }
 
 func main() {
@@ -23,8 +26,18 @@ func main() {
 	flag.IntVar(&o.users, "users", 10_000, "users in the directory")
 	flag.DurationVar(&o.runFor, "for", 10*time.Second, "how long each load runs")
 	flag.StringVar(&o.keep, "keep", "", "folder for configuration, database and logs; it stays")
+	flag.StringVar(&o.profile, "profile", "", "write processor profiles of the bridge to FILE.1, FILE.2 ..., one for each start of it;\n"+
+		"the last one before the next number of callers has a cold pass and the warm load")
+	callers := flag.String("callers", "16,64", "numbers of concurrent callers")
 	flag.Parse()
-	o.callers = []int{16, 64}
+	for _, n := range strings.Split(*callers, ",") {
+		number, err := strconv.Atoi(n)
+		if err != nil || number < 1 {
+			fmt.Fprintf(os.Stderr, "bench: -callers %q\n", *callers)
+			os.Exit(2)
+		}
+		o.callers = append(o.callers, number)
+	}
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

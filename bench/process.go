@@ -19,13 +19,13 @@ type process struct {
 }
 
 // start runs the program and waits until it is ready.
-func start(binary, config, readyz, logFile string) (*process, error) {
+func start(binary, config, profile, readyz, logFile string) (*process, error) {
 	log, err := os.Create(logFile)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(binary, "serve", "--config", config)
+	cmd := exec.Command(binary, "serve", "--config", config, "--cpuprofile", profile)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	began := time.Now()

@@ -27,6 +27,7 @@ type bench struct {
 
 	memory float64       // peak resident set of any bridge, MiB
 	ready  time.Duration // slowest start
+	starts int           // of the bridge
 }
 
 // prepare starts slapd, builds the program, writes its configuration and imports the users.
@@ -60,11 +61,20 @@ func (b *bench) restart() (err error) {
 		b.memory = max(b.memory, b.bridge.memory())
 		b.bridge.stop()
 	}
-	if b.bridge, err = start(b.binary, b.config, b.readyz, filepath.Join(b.dir, "idbridge.log")); err != nil {
+	if b.bridge, err = start(b.binary, b.config, b.nextProfile(), b.readyz, filepath.Join(b.dir, "idbridge.log")); err != nil {
 		return err
 	}
 	b.ready = max(b.ready, b.bridge.ready)
 	return nil
+}
+
+// nextProfile is the file for the processor profile of the bridge that starts now; empty when none is wanted.
+func (b *bench) nextProfile() string {
+	if b.profile == "" {
+		return ""
+	}
+	b.starts++
+	return fmt.Sprintf("%s.%d", b.profile, b.starts)
 }
 
 func (b *bench) clean() error {

@@ -16,7 +16,8 @@ import (
 )
 
 func newServe(s *settings) *cobra.Command {
-	return &cobra.Command{
+	var profile string
+	cmd := &cobra.Command{
 		Use: "serve", Short: "Answer the platform",
 		Long: `Answers the platform until it is told to stop (SIGTERM or Ctrl-C); calls under way may then finish.
 
@@ -30,9 +31,14 @@ answers) on a listener of their own.`,
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), c, cmd.ErrOrStderr(), func(net.Addr) {})
+			return profiled(profile, func() error {
+				return serve(cmd.Context(), c, cmd.ErrOrStderr(), func(net.Addr) {})
+			})
 		},
 	}
+	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a processor profile to this file")
+	_ = cmd.Flags().MarkHidden("cpuprofile") // for those who work on its speed: docs/performance.md
+	return cmd
 }
 
 // serve runs the product until ctx is done. ready is called with the door's address once calls are answered.
