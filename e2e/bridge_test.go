@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/hmac"
@@ -17,10 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -58,10 +56,8 @@ type bridge struct {
 
 // node is one running process of an installation.
 type node struct {
-	url    string // of the plugin
-	cmd    *exec.Cmd
-	stderr *lockedBuffer
-	done   chan struct{}
+	*testenv.Process
+	url string // of the plugin
 }
 
 const usersInDirectory = 100
@@ -166,65 +162,29 @@ func (b *bridge) serve() *node {
 func (b *bridge) start(config string, listen int) *node {
 	b.t.Helper()
 	n := &node{
-		url:    fmt.Sprintf("http://127.0.0.1:%d/IDBridge/OSPlatformAuthentication.asmx", listen),
-		cmd:    exec.Command(program, "serve", "--config", config),
-		stderr: &lockedBuffer{}, done: make(chan struct{}),
+		Process: testenv.Start(b.t, []int{listen}, program, "serve", "--config", config),
+		url:     fmt.Sprintf("http://127.0.0.1:%d/IDBridge/OSPlatformAuthentication.asmx", listen),
 	}
-	n.cmd.Stdout, n.cmd.Stderr = n.stderr, n.stderr
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // the death signal belongs to the thread that starts the process
-		defer runtime.UnlockOSThread()
-		err := n.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = n.cmd.Wait()
+	b.t.Cleanup(func() {
+		n.Stop()
+		if text := n.Output(); strings.Contains(text, "DATA RACE") {
+			b.t.Errorf("data race in the bridge:\n%s", text)
 		}
-		close(n.done)
-	}()
-	if err := <-started; err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() { n.stop(b.t) })
+	})
 	return n
 }
 
 func (b *bridge) waitReady(n *node, url string) {
 	b.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if resp, err := soapHTTP.Get(url); err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
 				return
 			}
 		}
-		select {
-		case <-n.done:
-			b.t.Fatalf("serve ended:\n%s", n.stderr)
-		case <-time.After(10 * time.Millisecond):
-		}
 	}
-	b.t.Fatalf("not ready after 20 s:\n%s", n.stderr)
-}
-
-// stop ends a node as an operator would; a data race that it saw fails the test.
-func (n *node) stop(t *testing.T) {
-	_ = n.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-n.done:
-	case <-time.After(30 * time.Second):
-		t.Error("the bridge did not end within 30 s of SIGTERM")
-		n.kill()
-	}
-	if text := n.stderr.String(); strings.Contains(text, "DATA RACE") {
-		t.Errorf("data race in the bridge:\n%s", text)
-	}
-}
-
-func (n *node) kill() {
-	_ = n.cmd.Process.Kill()
-	<-n.done
+	b.t.Fatalf("not ready after 20 s:\n%s", n.Output())
 }
 
 // answer is the platform's view of a sign-in.
@@ -271,7 +231,7 @@ func (b *bridge) must(n *node, user, password string) answer {
 	b.t.Helper()
 	a, err := b.signIn(n, user, password)
 	if err != nil {
-		b.t.Fatalf("%s: %v\n%s", user, err, n.stderr)
+		b.t.Fatalf("%s: %v\n%s", user, err, n.Output())
 	}
 	return a
 }
@@ -291,34 +251,36 @@ type enrolment struct {
 // enrol runs the command as an administrator beside the user would: read the secret, type the code.
 func (b *bridge) enrol(user string) enrolment {
 	b.t.Helper()
-	cmd := exec.Command(program, "mfa", "enrol", "--config", b.configure(1, 2), user)
+	cmd := exec.Command(program, "mfa", "enrol", "--plain", "--config", b.configure(1, 2), user)
 	stdin, err := cmd.StdinPipe()
+	b.check(err)
+	stdout, err := cmd.StdoutPipe()
+	b.check(err)
+	b.check(cmd.Start())
+	var e enrolment
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if text := secretLine.FindString(lines.Text()); text != "" && e.secret == nil {
+			e.secret, err = base32.StdEncoding.DecodeString(strings.ReplaceAll(text, " ", ""))
+			b.check(err)
+			e.used = time.Now().Unix() / 30
+			_, err = fmt.Fprintln(stdin, e.code(e.used))
+			b.check(err)
+		}
+		e.recovery = append(e.recovery, recoveryLine.FindAllString(lines.Text(), -1)...)
+	}
+	b.check(cmd.Wait())
+	if e.secret == nil {
+		b.t.Fatal("mfa enrol showed no secret")
+	}
+	return e
+}
+
+func (b *bridge) check(err error) {
+	b.t.Helper()
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	out := &lockedBuffer{}
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		b.t.Fatal(err)
-	}
-	var e enrolment
-	for deadline := time.Now().Add(20 * time.Second); e.secret == nil && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if text := secretLine.FindString(out.String()); text != "" {
-			e.secret, err = base32.StdEncoding.DecodeString(strings.ReplaceAll(text, " ", ""))
-		}
-	}
-	if e.secret == nil || err != nil {
-		_ = cmd.Process.Kill()
-		b.t.Fatalf("no secret was shown: %v\n%s", err, out)
-	}
-	e.used = time.Now().Unix() / 30
-	fmt.Fprintln(stdin, e.code(e.used))
-	_ = stdin.Close()
-	if err := cmd.Wait(); err != nil {
-		b.t.Fatalf("mfa enrol: %v\n%s", err, out)
-	}
-	e.recovery = recoveryLine.FindAllString(out.String(), -1)
-	return e
 }
 
 // code is RFC 6238's, written down a second time.
@@ -334,22 +296,4 @@ func (e enrolment) code(step int64) string {
 func (e *enrolment) next() string {
 	e.used++
 	return e.code(e.used)
-}
-
-// lockedBuffer is written by a process and read by the test.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

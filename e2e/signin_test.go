@@ -75,7 +75,7 @@ func TestSecondFactorThroughThePluginDoor(t *testing.T) {
 	}
 	code := e.next()
 	if a := b.must(n, user, password+code); !a.Success || a.UserID != 1001 {
-		t.Fatalf("password and code: %+v\n%s", a, n.stderr)
+		t.Fatalf("password and code: %+v\n%s", a, n.Output())
 	}
 	if a := b.must(n, user, password+code); a.Success {
 		t.Error("a code was accepted twice")
@@ -87,7 +87,7 @@ func TestSecondFactorThroughThePluginDoor(t *testing.T) {
 		t.Fatalf("%d recovery codes, want 10", len(e.recovery))
 	}
 	if a := b.must(n, user, password+e.recovery[3]); !a.Success {
-		t.Errorf("recovery code: %+v\n%s", a, n.stderr)
+		t.Errorf("recovery code: %+v\n%s", a, n.Output())
 	}
 	if a := b.must(n, user, password+e.recovery[3]); a.Success {
 		t.Error("a recovery code was accepted twice")
@@ -226,7 +226,7 @@ func TestKillNineLosesNoAnsweredSignIn(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	n.kill()
+	n.Kill()
 	wg.Wait()
 	recorded := map[string]int{}
 	for _, r := range b.audit() {
@@ -258,7 +258,7 @@ func TestDirectoriesComeAndGo(t *testing.T) {
 	n := b.serve()
 	user, password := "user00042", "pw-user00042"
 	if a := b.must(n, user, password); !a.Success {
-		t.Fatalf("%+v\n%s", a, n.stderr)
+		t.Fatalf("%+v\n%s", a, n.Output())
 	}
 	b.slapd.Kill()
 	second.Kill()
@@ -271,7 +271,7 @@ func TestDirectoriesComeAndGo(t *testing.T) {
 	deadline := time.Now().Add(60 * time.Second)
 	for !b.must(n, user, password).Success {
 		if time.Now().After(deadline) {
-			t.Fatalf("not back within a minute\n%s", n.stderr)
+			t.Fatalf("not back within a minute\n%s", n.Output())
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -291,10 +291,10 @@ func TestCanaryIsWrittenNowhere(t *testing.T) {
 	}
 	code := e.next()
 	if a := b.must(n, user, testenv.SlapdPassword(user)+code); !a.Success {
-		t.Fatalf("%+v\n%s", a, n.stderr)
+		t.Fatalf("%+v\n%s", a, n.Output())
 	}
-	n.stop(t)
-	b.write("stderr.log", n.stderr.String())
+	n.Stop()
+	b.write("stderr.log", n.Output())
 	forbidden := []string{canary, testenv.SlapdPassword(user), string(e.secret), b.slapd.BindPassword}
 	err := filepath.WalkDir(b.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(path, ".yaml") {
