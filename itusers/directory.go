@@ -16,6 +16,11 @@ type Match struct {
 	Attribute   string // username, email or subject
 	StripDomain bool   // compare user, not user@domain or DOMAIN\user
 	Template    string // "{0}" stands for the attribute: "EXAMPLE\{0}"; empty means "{0}"
+
+	// Shared lets an account take an IT user that is linked at another provider. Without it, who can have a user name at
+	// one provider does not become the person of that name at another. Set it where both know the same people by the
+	// same names, for instance while one replaces the other.
+	Shared bool
 }
 
 // Directory finds the IT user behind an account. It implements authn.ITUsers and is safe for concurrent use.
@@ -66,7 +71,8 @@ func (m Match) username(a authn.Identity) string {
 }
 
 // Find implements authn.ITUsers. NotMapped with reason not_linked (the provider has no match), no_match_attribute,
-// no_it_user, or name_belongs_to_another_subject: the user name was recycled for another person.
+// no_it_user, name_belongs_to_another_subject (the user name was recycled for another person) or
+// linked_at_another_provider.
 func (d *Directory) Find(ctx context.Context, account authn.Account, environment string) (authn.ITUser, error) {
 	user, err := d.store.FindLinked(ctx, account.Provider, account.Subject, environment)
 	if err != nil || user.Key != "" {
@@ -80,16 +86,18 @@ func (d *Directory) Find(ctx context.Context, account authn.Account, environment
 	if name == "" {
 		return authn.ITUser{}, authn.Errorf(authn.NotMapped, "no_match_attribute", "the account has no %s", match.Attribute)
 	}
-	user, subject, err := d.store.FindNamed(ctx, name, account.Provider, environment)
+	user, standing, err := d.store.FindNamed(ctx, name, account.Provider, environment)
 	switch {
 	case err != nil:
 		return authn.ITUser{}, storeError(err)
 	case user.Key == "":
 		return authn.ITUser{}, authn.Errorf(authn.NotMapped, "no_it_user", "no IT user is named %q", name)
-	case subject == account.Subject: // linked since the first read
+	case standing.Subject == account.Subject: // linked since the first read
 		user.Linked = true
-	case subject != "":
+	case standing.Subject != "":
 		return authn.ITUser{}, taken(user.Username)
+	case standing.Elsewhere && !match.Shared:
+		return authn.ITUser{}, elsewhere(user.Username)
 	}
 	return user, nil
 }
@@ -99,15 +107,22 @@ func taken(username string) error {
 		"IT user %q is linked to another account; if this is the same person: idbridge users link", username)
 }
 
+func elsewhere(username string) error {
+	return authn.Errorf(authn.NotMapped, "linked_at_another_provider",
+		"IT user %q is linked at another provider; if this is the same person: idbridge users link, or it_user.shared", username)
+}
+
 // Link implements authn.ITUsers. NotMapped with reason name_belongs_to_another_subject or subject_linked_elsewhere when
 // another sign-in was faster, no_it_user when the user is gone.
 func (d *Directory) Link(ctx context.Context, id authn.Identity, user authn.ITUser) error {
-	holder, subject, err := d.store.AddLink(ctx, user.Key, Link{id.Provider, id.Subject, id.Username, d.now()})
+	alone := !d.matches[id.Provider].Shared
+	holder, subject, err := d.store.AddLink(ctx, user.Key, Link{id.Provider, id.Subject, id.Username, d.now()}, alone)
 	switch {
 	case err != nil:
 		return storeError(err)
 	case holder == "":
-		return authn.Errorf(authn.NotMapped, "no_it_user", "IT user %q is gone", user.Username)
+		return authn.Errorf(authn.NotMapped, "no_it_user", "IT user %q is gone, or was linked at another provider meanwhile",
+			user.Username)
 	case subject != id.Subject:
 		return taken(user.Username)
 	case holder != user.Key:

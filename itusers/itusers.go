@@ -50,13 +50,19 @@ type Finder interface {
 	// FindLinked returns the IT user an account is linked to, with the id on the environment, in one read. The key is
 	// empty when there is none.
 	FindLinked(ctx context.Context, provider, subject, environment string) (authn.ITUser, error)
-	// FindNamed returns the IT user of a user name (folded with authn.FoldName) as FindLinked does, and the subject of
-	// that provider that is linked to it, empty for none.
-	FindNamed(ctx context.Context, folded, provider, environment string) (user authn.ITUser, subject string, err error)
-	// AddLink links an account to the user, unless the account or the user at that provider is linked already. It
-	// returns the key and the subject of the link that stands afterwards: its own, or the one in the way. The key is
-	// empty when there is no such user.
-	AddLink(ctx context.Context, user string, link Link) (holder, subject string, err error)
+	// FindNamed returns the IT user of a user name (folded with authn.FoldName) as FindLinked does, and how it is linked
+	// already.
+	FindNamed(ctx context.Context, folded, provider, environment string) (authn.ITUser, Standing, error)
+	// AddLink links an account to the user, unless the account or the user at that provider is linked already, or with
+	// alone the user is linked at another provider. It returns the key and the subject of the link that stands at the
+	// provider afterwards: its own, or the one in the way. The key is empty when there is no such link.
+	AddLink(ctx context.Context, user string, link Link, alone bool) (holder, subject string, err error)
+}
+
+// Standing is how an IT user is linked already.
+type Standing struct {
+	Subject   string // at the provider asked for; empty for none
+	Elsewhere bool   // at another provider
 }
 
 // Registry is what managing IT users needs of the store. An error from change is returned as it is and nothing is

@@ -45,6 +45,7 @@ var conformance = []struct {
 	{"data keys: nodes that race get the same one", testDataKeys},
 	{"rotation of what is sealed", testRotation},
 	{"IT users: a recycled name", testRecycledName},
+	{"IT users: two providers, one name", testRacingProviders},
 	{"IT users: racing links", testRacingLinks},
 	{"IT users: management", testManage},
 	{"IT users: import", testImport},

@@ -36,27 +36,45 @@ func (s *Store) FindLinked(ctx context.Context, provider, subject, environment s
 // FindNamed implements itusers.Finder.
 func (s *Store) FindNamed(
 	ctx context.Context, folded, provider, environment string,
-) (u authn.ITUser, subject string, err error) {
-	const query = `SELECT ` + onEnvironment + `, COALESCE(l.subject, '') FROM it_users u
+) (u authn.ITUser, at itusers.Standing, err error) {
+	const query = `SELECT ` + onEnvironment + `, COALESCE(l.subject, ''), ` + linkedElsewhere + ` FROM it_users u
 		LEFT JOIN it_user_ids i ON i.it_user = u.key AND i.environment = $1
 		LEFT JOIN links l ON l.it_user = u.key AND l.provider = $2
 		WHERE u.folded = $3`
 	found, err := s.get(ctx, query, []any{environment, provider, folded},
-		&u.Key, &u.Username, &u.Active, &u.UserID, &u.Enrolled, &subject)
+		&u.Key, &u.Username, &u.Active, &u.UserID, &u.Enrolled, &at.Subject, &at.Elsewhere)
 	if !found {
-		return authn.ITUser{}, "", err
+		return authn.ITUser{}, itusers.Standing{}, err
 	}
-	return u, subject, nil
+	return u, at, nil
 }
 
-// AddLink implements itusers.Finder. The two unique keys of the table decide a race.
-func (s *Store) AddLink(ctx context.Context, user string, l itusers.Link) (holder, subject string, err error) {
+// linkedElsewhere tells whether user u has a link at a provider other than $2.
+const linkedElsewhere = `EXISTS (SELECT 1 FROM links x WHERE x.it_user = u.key AND x.provider <> $2)`
+
+// AddLink implements itusers.Finder. The two unique keys of the table decide a race at one provider, the lock one between
+// providers.
+func (s *Store) AddLink(
+	ctx context.Context, user string, l itusers.Link, alone bool,
+) (holder, subject string, err error) {
 	const standing = `SELECT it_user, subject FROM links WHERE provider = $1 AND (subject = $2 OR it_user = $3)
 		ORDER BY CASE WHEN subject = $2 THEN 0 ELSE 1 END`
 	err = s.write(ctx, func(ctx context.Context, tx *tx) error {
 		holder, subject = "", ""
-		if _, err := insertLink(ctx, tx, user, l); err != nil {
+		if err := tx.lock(ctx, "link "+user); err != nil {
 			return err
+		}
+		elsewhere := false
+		if alone {
+			const query = `SELECT ` + linkedElsewhere + ` FROM it_users u WHERE u.key = $1`
+			if _, err := tx.get(ctx, query, []any{user, l.Provider}, &elsewhere); err != nil {
+				return err
+			}
+		}
+		if !elsewhere {
+			if _, err := insertLink(ctx, tx, user, l); err != nil {
+				return err
+			}
 		}
 		_, err := tx.get(ctx, standing, []any{l.Provider, l.Subject, user}, &holder, &subject)
 		return err

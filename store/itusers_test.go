@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,8 +28,9 @@ func refusedFor(t *testing.T, err error, reason string) {
 
 func directory(t *testing.T, s *store.Store) *itusers.Directory {
 	t.Helper()
-	d, err := itusers.NewDirectory(s, map[string]itusers.Match{"corp": {Attribute: "username"}, "other": {Attribute: "username"}},
-		func() time.Time { return began })
+	d, err := itusers.NewDirectory(s, map[string]itusers.Match{
+		"corp": {Attribute: "username"}, "other": {Attribute: "username"}, "shared": {Attribute: "username", Shared: true},
+	}, func() time.Time { return began })
 	must(t, err)
 	return d
 }
@@ -86,9 +88,13 @@ func testRecycledName(t *testing.T, open opener) {
 	_, err = find("corp", "subject-2", "recy") // the name was given to another person
 	refusedFor(t, err, "name_belongs_to_another_subject")
 	refusedFor(t, d.Link(t.Context(), account("corp", "subject-2", "recy").Identity, first), "name_belongs_to_another_subject")
-	if u, err := find("other", "subject-2", "recy"); err != nil || u.Linked { // another provider's subjects are others
+	_, err = find("other", "subject-2", "recy") // who can have that name at another provider is not that person
+	refusedFor(t, err, "linked_at_another_provider")
+	refusedFor(t, d.Link(t.Context(), account("other", "subject-2", "recy").Identity, first), "no_it_user")
+	if u, err := find("shared", "subject-2", "recy"); err != nil || u.Linked { // unless the configuration says so
 		t.Errorf("%+v, %v", u, err)
 	}
+	must(t, d.Link(t.Context(), account("shared", "subject-2", "recy").Identity, first))
 	_, err = find("nomatch", "subject-1", "recy")
 	refusedFor(t, err, "not_linked")
 	_, err = find("corp", "subject-3", "nobody")
@@ -98,7 +104,8 @@ func testRecycledName(t *testing.T, open opener) {
 
 	change, err := m.Link(t.Context(), "RECY", "corp", "subject-2", "recy") // an administrator relinks
 	must(t, err)
-	if len(change.Before.Links) != 1 || change.Before.Links[0].Subject != "subject-1" || change.After.Links[0].Subject != "subject-2" {
+	if len(change.Before.Links) != 2 || change.Before.Links[0].Subject != "subject-1" || !slices.ContainsFunc(change.After.Links,
+		func(l itusers.Link) bool { return l.Provider == "corp" && l.Subject == "subject-2" }) {
 		t.Errorf("%+v", change)
 	}
 	if u, err := find("corp", "subject-2", "recy"); err != nil || !u.Linked {
@@ -110,6 +117,8 @@ func testRecycledName(t *testing.T, open opener) {
 	must(t, err)
 	_, err = m.Unlink(t.Context(), "recy", "corp")
 	refusedFor(t, err, "not_linked")
+	_, err = m.Unlink(t.Context(), "recy", "shared")
+	must(t, err)
 	if u, err := find("corp", "subject-1", "recy"); err != nil || u.Linked {
 		t.Errorf("%+v, %v", u, err)
 	}
@@ -145,6 +154,29 @@ func testRacingLinks(t *testing.T, open opener) {
 		refusedFor(t, directory(t, nodes[1]).Link(t.Context(), id, authn.ITUser{Key: "k-raced2", Username: "raced2"}), "subject_linked_elsewhere")
 		_, err := manager(nodes[0]).Link(t.Context(), "raced2", "corp", subject, "raced2")
 		refusedFor(t, err, "subject_linked_elsewhere")
+	}
+}
+
+// testRacingProviders lets accounts of two providers want one IT user at once: one provider gets it.
+func testRacingProviders(t *testing.T, open opener) {
+	nodes := [2]*store.Store{open(t), open(t)}
+	for round := range 10 {
+		name := fmt.Sprint("wanted", round)
+		addUsers(t, nodes[0], name)
+		var wg sync.WaitGroup
+		var won atomic.Int32
+		for i, provider := range []string{"corp", "other"} {
+			wg.Go(func() {
+				user := authn.ITUser{Key: "k-" + name, Username: name}
+				if directory(t, nodes[i]).Link(t.Context(), account(provider, name, name).Identity, user) == nil {
+					won.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if won.Load() != 1 {
+			t.Fatalf("round %d: %d providers won, want one", round, won.Load())
+		}
 	}
 }
 

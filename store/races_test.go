@@ -242,7 +242,7 @@ func raceLink(t *testing.T, s *store.Store, overlap func(func(int) error) []erro
 	addUsers(t, s, "ann")
 	wantOne(t, winners(t, overlap, func(i int) (bool, error) {
 		subject := fmt.Sprint("s", i)
-		_, got, err := s.AddLink(context.Background(), "k-ann", itusers.Link{Provider: "corp", Subject: subject, Since: began})
+		_, got, err := s.AddLink(context.Background(), "k-ann", itusers.Link{Provider: "corp", Subject: subject, Since: began}, true)
 		return got == subject, err
 	}))
 }

@@ -133,6 +133,7 @@ type ITUserConfig struct {
 	Attribute   string `yaml:"attribute" enum:"username,email,subject,none" default:"username" doc:"what equals the IT user's name; none: administrators link"`
 	StripDomain bool   `yaml:"strip_domain" doc:"compare user, not user@domain"`
 	Template    string `yaml:"template" default:"'{0}'" doc:"the IT user's name, {0} standing for the attribute"`
+	Shared      bool   `yaml:"shared" doc:"also take IT users that are linked at another provider: only where both know the same people by the same names"`
 }
 
 // MFAConfig is about second factors of all providers.

@@ -83,7 +83,7 @@ func (c Config) matches() map[string]itusers.Match {
 	matches := map[string]itusers.Match{}
 	for _, p := range c.Providers {
 		if u := p.ITUser; u.Attribute != "none" {
-			matches[p.ID] = itusers.Match{Attribute: u.Attribute, StripDomain: u.StripDomain, Template: u.Template}
+			matches[p.ID] = itusers.Match{Attribute: u.Attribute, StripDomain: u.StripDomain, Template: u.Template, Shared: u.Shared}
 		}
 	}
 	return matches
