@@ -108,7 +108,7 @@ func (d *door) describe(w http.ResponseWriter, r *http.Request, c call) {
 		w.Header().Set("Content-Type", "text/xml; charset=utf-8")
 		w.Header().Set("Content-Length", strconv.Itoa(len(s.wsdl)))
 		_, _ = w.Write(s.wsdl) // a caller who hung up cannot be told
-	} else if err := writePage(w, s, c.env.Name); err != nil {
+	} else if err := d.writePage(w, s, c.env.Name); err != nil {
 		d.Log.ErrorContext(r.Context(), "page", "id", c.id, "error", err)
 	}
 	d.Observe("", outcomePage, d.Now().Sub(c.arrived))

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/templates"
 )
 
 // Environment is one environment of the platform, and what proves that a call comes from it. When both a secret and a
@@ -114,6 +115,7 @@ type door struct {
 	services map[string]service // by plugin name in lower case
 	refusals limiter
 	buffers  sync.Pool
+	page     *templates.Page
 }
 
 // service is what is served under one plugin name.
@@ -142,7 +144,11 @@ func New(c Config) (http.Handler, error) {
 	if c.Observe == nil {
 		c.Observe = func(string, string, time.Duration) {}
 	}
-	d := &door{Config: c, services: map[string]service{}}
+	described, err := templates.Load("service")
+	if err != nil {
+		return nil, err
+	}
+	d := &door{Config: c, services: map[string]service{}, page: described}
 	d.buffers.New = func() any { return new(buffer) }
 	for _, e := range c.Environments {
 		d.callers = append(d.callers, newCaller(e, c.Name))
