@@ -45,7 +45,7 @@ func enrol(cmd *cobra.Command, b *backend, username string, plain bool) error {
 	if err := showEnrolment(cmd, e, plain); err != nil {
 		return err
 	}
-	code, err := line(cmd.InOrStdin())
+	code, err := ask(cmd, "The code it shows now: ")
 	if err != nil {
 		return fmt.Errorf("no code was given; nothing has changed: %w", err)
 	}
@@ -72,7 +72,7 @@ func showEnrolment(cmd *cobra.Command, e mfa.Enrolment, plain bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s\nScan this with an authenticator app, or type: %s\nThe code it shows now: ",
+	fmt.Fprintf(cmd.OutOrStdout(), "%s\nScan this with an authenticator app, or type: %s\n",
 		picture, e.Secret.Reveal())
 	return nil
 }

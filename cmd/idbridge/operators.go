@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -20,7 +21,8 @@ func (w *bridge) operators() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(w.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprintln(rw, "ok") })
-	state := &readiness{bridge: w}
+	state := &readiness{doctor: w.doctor}
+	state.refresh()
 	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, r *http.Request) {
 		ready, text := state.look(r.Context())
 		if !ready {
@@ -31,43 +33,76 @@ func (w *bridge) operators() http.Handler {
 	return mux
 }
 
-// readiness remembers its answer for a moment, so that a busy probe does not become the directories' main load.
+// readiness asks the store at every look, and tells of the rest what it last heard: a silent directory must not make a
+// probe wait, nor a busy probe become the directories' main load.
 type readiness struct {
-	*bridge
-	mu    sync.Mutex
-	until time.Time
-	ready bool
-	text  string
+	doctor authn.Doctor
+
+	mu     sync.Mutex
+	asking bool
+	asked  time.Time
+	known  map[string]string // by check; "ok" or what is wrong
 }
 
 const (
-	readyFor    = 5 * time.Second
-	readyWithin = 3 * time.Second
+	storeWithin = time.Second
+	askAgain    = 5 * time.Second
+	askWithin   = 3 * time.Second
 )
 
 func (s *readiness) look(ctx context.Context) (ready bool, text string) {
+	s.refresh()
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
+	defer cancel()
+	err := s.doctor.Ground.Ping(ctx)
+	text = "store: " + inOneLine(err) + "\n"
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Now().Before(s.until) {
-		return s.ready, s.text
+	checks := []string{"clock"}
+	for _, p := range s.doctor.Providers {
+		checks = append(checks, "provider "+p.ID)
 	}
-	doctor := s.doctor
-	doctor.Timeout = readyWithin
-	s.ready, s.text = true, ""
-	for _, f := range doctor.Diagnose(context.WithoutCancel(ctx), authn.Environment{}) {
-		switch {
-		case f.Check == "it-users ": // depends on the environment; `idbridge check` looks
-			continue
-		case f.OK():
-			s.text += f.Check + ": ok\n"
-			continue
-		case f.Check == "store":
-			s.ready = false
+	for _, check := range checks {
+		state, heard := s.known[check]
+		if !heard {
+			state = "unknown, no answer yet"
 		}
-		s.text += f.Check + ": " + strings.ReplaceAll(f.Problem, "\n", "; ") + "\n"
+		text += check + ": " + state + "\n"
 	}
-	s.until = time.Now().Add(readyFor)
-	return s.ready, s.text
+	return err == nil, text
+}
+
+// refresh asks in the background, unless it was asked a moment ago or is being asked.
+func (s *readiness) refresh() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asking || time.Since(s.asked) < askAgain {
+		return
+	}
+	s.asking = true
+	go s.ask()
+}
+
+func (s *readiness) ask() {
+	doctor := s.doctor
+	doctor.Timeout = askWithin
+	known := map[string]string{}
+	for _, f := range doctor.Diagnose(context.Background(), authn.Environment{}) {
+		known[f.Check] = "ok"
+		if !f.OK() {
+			known[f.Check] = inOneLine(errors.New(f.Problem))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known, s.asked, s.asking = known, time.Now(), false
+}
+
+func inOneLine(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }
 
 // keepHouse removes what has outlived its purpose, now and then.

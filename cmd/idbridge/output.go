@@ -2,14 +2,17 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 // outputFlag lets a command print for people or for programs.
@@ -57,4 +60,44 @@ func line(r io.Reader) (string, error) {
 		return "", err
 	}
 	return strings.TrimRight(text, "\r\n"), nil
+}
+
+// ask asks a question and reads the line that is the answer; it gives up when ctx ends.
+func ask(cmd *cobra.Command, question string) (string, error) {
+	fmt.Fprint(cmd.OutOrStdout(), question)
+	return typed(cmd.Context(), func() (string, error) { return line(cmd.InOrStdin()) })
+}
+
+// askSecret asks for a line that a terminal does not show. Without a terminal it is read from standard input.
+func askSecret(cmd *cobra.Command, question string) (string, error) {
+	fmt.Fprint(cmd.ErrOrStderr(), question)
+	file, ok := cmd.InOrStdin().(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return typed(cmd.Context(), func() (string, error) { return line(cmd.InOrStdin()) })
+	}
+	shown, err := term.GetState(int(file.Fd()))
+	if err != nil {
+		return "", err
+	}
+	defer fmt.Fprintln(cmd.ErrOrStderr())
+	defer term.Restore(int(file.Fd()), shown) //nolint:errcheck // what could be done about it?
+	return typed(cmd.Context(), func() (string, error) {
+		text, err := term.ReadPassword(int(file.Fd()))
+		return string(text), err
+	})
+}
+
+// typed reads until ctx ends. A reader that is then still waiting for a line stays behind: the program is about to end.
+func typed(ctx context.Context, read func() (string, error)) (text string, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		text, err = read()
+	}()
+	select {
+	case <-done:
+		return text, err
+	case <-ctx.Done():
+		return "", errors.New("interrupted")
+	}
 }

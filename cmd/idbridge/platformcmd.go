@@ -29,7 +29,7 @@ func newPlatform() *cobra.Command {
 		Long: `Fetches the plugin's WSDL and holds it against the contract, lists capabilities, runs test and activation, and signs a
 user in. Prints a transcript. Exit code 1 when something a platform would refuse is wrong, or the user was not signed in.
 
-Without --password and --password-file the password is read from standard input.`,
+Without --password and --password-file the password is asked for, or read from standard input.`,
 		Example: `  idbridge platform https://idbridge.example.com:8443/IDBridge/OSPlatformAuthentication.asmx \
       --caller production --secret-file secrets/production --user alice`,
 		Args: exactly("URL"),
@@ -92,8 +92,7 @@ func (f platformFlags) readPassword(cmd *cobra.Command) (string, error) {
 	case f.passwordFile != "":
 		return fromFile(f.passwordFile)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "Password of %s (shown while you type): ", f.user)
-	return line(cmd.InOrStdin())
+	return askSecret(cmd, fmt.Sprintf("Password of %s, with the code directly behind it if there is one: ", printable(f.user)))
 }
 
 // fromFile reads a secret without the line break at its end.
