@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,10 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/idbridge/idbridge/audit"
+	"github.com/idbridge/idbridge/authn"
 )
 
 func newAudit(s *settings) *cobra.Command {
-	return group("audit", "Read and verify the record of decisions", newAuditTail(s), newAuditExport(s), newAuditVerify(s))
+	return group("audit", "Read and verify the record of decisions", newAuditTail(s), newAuditExport(s), newAuditVerify(s),
+		newAuditRestart(s))
 }
 
 func newAuditTail(s *settings) *cobra.Command {
@@ -111,13 +114,63 @@ nothing up to there was rewritten, not even together with the rest of the databa
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withBackend(cmd, s, func(b *backend) error {
-				v, err := audit.Verify(cmd.Context(), b.store, b.chainKey, nil)
+				return verifyAudit(cmd, b)
+			})
+		},
+	}
+}
+
+func verifyAudit(cmd *cobra.Command, b *backend) error {
+	v, err := audit.Verify(cmd.Context(), b.store, b.chainKey, nil)
+	if authn.KindOf(err) == authn.Untrusted {
+		return fmt.Errorf("the audit is not what was written: %w\n"+
+			"find out who did that (idbridge audit export); then idbridge audit restart --reason TEXT", err)
+	}
+	if err != nil {
+		return err
+	}
+	for _, broken := range v.Breaks {
+		fmt.Fprintf(cmd.OutOrStdout(), "restarted: %s\n", breakLine(broken))
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "ok: %d record(s), up to number %d, mac %x\n", v.Records, v.Seq, v.MAC)
+	return nil
+}
+
+// breakLine is an acknowledged break for people.
+func breakLine(b audit.Break) string {
+	at := "as a whole"
+	if b.Broken > 0 {
+		at = fmt.Sprintf("at record %d", b.Broken)
+	}
+	return printable(fmt.Sprintf("record %d, %s, by %s: the chain did not hold %s (%s); %s",
+		b.Seq, b.Time.UTC().Format(time.RFC3339), b.Actor, at, b.Reason, b.Why))
+}
+
+func newAuditRestart(s *settings) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: "restart --reason TEXT", Short: "Begin a new chain, openly, where the old one does not hold",
+		Long: `Begins a new chain of records where the old one does not hold, so that sign-ins can be recorded again. Nothing is
+removed or mended: the restart is a record itself, says what was found, when, by whom and why, and freezes what stands
+before it as it is now. audit verify names it for ever. Find out first who changed the records, and keep a copy
+(audit export). A chain that holds is not restarted.`,
+		Example: `  idbridge audit export --file before-the-restart.jsonl
+  idbridge audit restart --reason "backup of 3 May restored, ticket 4711"`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if n := len(reason); n == 0 || n > 500 {
+				return usageError{errors.New("--reason: say why, in 1 to 500 bytes; it stays in the audit for ever")}
+			}
+			return withBackend(cmd, s, func(b *backend) error {
+				broken, err := audit.Restart(cmd.Context(), b.store, b.chainKey, operator(), reason)
 				if err != nil {
-					return fmt.Errorf("the audit is not what was written: %w", err)
+					return err
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "ok: %d record(s), up to number %d, mac %x\n", v.Records, v.Seq, v.MAC)
+				fmt.Fprintf(cmd.OutOrStdout(), "restarted: %s\n", breakLine(broken))
 				return nil
 			})
 		},
 	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why; it stays in the audit for ever")
+	return cmd
 }

@@ -21,7 +21,7 @@ type authority struct {
 }
 
 // demoLife is how long the demo's certificates are valid.
-const demoLife = 30 * 24 * time.Hour
+const demoLife = 90 * 24 * time.Hour
 
 // newAuthority makes an authority and writes its certificate to ca.pem.
 func newAuthority(dir string) (*authority, error) {

@@ -194,7 +194,8 @@ func (l listeners) closeServers() {
 // warnings are what an administrator has switched on and should know of.
 func (c Config) warnings() (list []string) {
 	if c.Listen.TLS.CertFile == "" {
-		list = append(list, "listen: no TLS; passwords travel in clear to "+c.Listen.Address)
+		list = append(list, "listen: no TLS; passwords travel in clear to "+c.Listen.Address+
+			": give listen.tls, or let a reverse proxy on this machine do it")
 	}
 	for _, e := range c.Environments {
 		if e.TrustAddress {
