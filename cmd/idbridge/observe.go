@@ -76,11 +76,19 @@ func (o observer) Record(ctx context.Context, d authn.Decision) error {
 	}
 	o.metrics.signIns.WithLabelValues(d.Environment, d.Provider, kind.String()).Inc()
 	o.metrics.duration.WithLabelValues(d.Provider, kind.String()).Observe(d.Duration.Seconds())
+	o.tell(ctx, d, kind)
+	return err
+}
+
+// tell logs a decision. Where nobody listens at its level, nothing is put into words.
+func (o observer) tell(ctx context.Context, d authn.Decision, kind authn.Kind) {
+	if !o.log.Enabled(ctx, level(kind)) {
+		return
+	}
 	o.log.LogAttrs(ctx, level(kind), "sign-in", slog.String("id", d.ID), slog.String("environment", d.Environment),
 		slog.String("username", d.Username), slog.String("provider", d.Provider), slog.String("it_user", d.ITUser),
 		slog.String("kind", kind.String()), slog.String("reason", d.Reason), slog.Any("factors", d.Factors),
 		slog.String("source", d.Source.String()), slog.String("method", d.Method), slog.Duration("duration", d.Duration))
-	return err
 }
 
 // level lets operators wake up for what is theirs to mend, and not for a wrong password.
