@@ -148,9 +148,10 @@ func (d demo) fill(ctx context.Context, c Config) (secret string, err error) {
 	return secret, b.note(ctx, audit.Record{Action: audit.FactorEnrolled, ITUser: bob.Username, Detail: "for the demo"})
 }
 
-// introduce prints what to do now.
+// introduce prints what to do now, within 100 columns.
 func (d demo) introduce(w io.Writer, c Config, secret string) {
-	fmt.Fprintf(w, "\nidbridge is answering on %s. Ctrl-C ends it. Everything is in %s\n\n", d.door(), d.dir)
+	fmt.Fprintf(w, "\nidbridge is answering. Ctrl-C ends it.\n\n  plugin   %s\n  metrics  http://%s/metrics\n  files    %s\n\n",
+		d.door(), d.metrics, d.dir)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "USER\tPASSWORD\tID\tWHAT HAPPENS")
 	for _, p := range people() {
@@ -161,35 +162,51 @@ func (d demo) introduce(w io.Writer, c Config, secret string) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.Username, p.Password, id, p.what)
 	}
 	t.Flush()
-	program := itself()
-	caller := c.Environments[0].Credentials
+	caller := c.Environments[0].Credentials.Username
 	fmt.Fprintf(w, `
 Sign alice in as the platform does:
 
-  curl -sS --cacert %[1]s -u %[2]s:%[3]s -H 'Content-Type: text/xml' -d '%[4]s' %[5]s
-
-Bob's code of now (his authenticator app's secret is %[6]s):
-
-  %[7]s demo code %[6]s
+  curl -sS --cacert %[1]s \
+    -u %[2]s:$(cat %[3]s) -H 'Content-Type: text/xml' \
+    -d '%[4]s' \
+    %[5]s
 
 Play the platform, from the WSDL to a sign-in:
 
-  %[7]s platform %[5]s --ca-file %[1]s --caller %[2]s --secret-file %[8]s --user alice --password alice-password
+  %[6]s platform %[5]s \
+    --ca-file %[1]s \
+    --caller %[2]s --secret-file %[3]s \
+    --user alice --password alice-password
+
+What bob's authenticator app shows now, to be typed directly behind his password:
+
+  %[6]s demo code %[7]s
 
 Look at what was decided:
 
-  %[7]s audit tail --config %[9]s
+  %[6]s audit tail --config %[8]s
 
-`, d.file("ca.pem"), caller.Username, caller.Secret.Reveal(), envelope("alice", "alice-password"), d.door(), secret,
-		program, d.file("secret"), d.file("idbridge.yaml"))
+`, quoted(d.file("ca.pem")), caller, quoted(d.file("secret")), envelope("alice", "alice-password"), d.door(), itself(),
+		secret, quoted(d.file("idbridge.yaml")))
 }
 
-// envelope is a sign-in as SOAP, on one line.
+// envelope is a sign-in as SOAP.
 func envelope(username, password string) string {
-	return `<Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body>` +
-		`<User_AuthenticateWithCredentials xmlns="http://www.outsystems.com"><Username>` + username + `</Username><Password>` +
-		password + `</Password></User_AuthenticateWithCredentials></Body></Envelope>`
+	return `<Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body>
+    <User_AuthenticateWithCredentials xmlns="http://www.outsystems.com">
+      <Username>` + username + `</Username><Password>` + password + `</Password>
+    </User_AuthenticateWithCredentials></Body></Envelope>`
 }
+
+// quoted is a file's name as a shell reads it.
+func quoted(name string) string {
+	if !strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune(plainInShells, r) }) {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+}
+
+const plainInShells = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+:@%"
 
 // itself is how this program is started again, from where it was started.
 func itself() string {
@@ -197,5 +214,5 @@ func itself() string {
 	if err != nil || strings.Contains(name, "go-build") {
 		return "go run ./cmd/idbridge"
 	}
-	return name
+	return quoted(name)
 }

@@ -90,7 +90,7 @@ func shell(t *testing.T, line string) string {
 func TestDemo(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
 	demo := start(t, "demo", "--keep", dir, "--address", "127.0.0.1:0")
-	curl := demo.out.await(t, `(?m)^  (curl .*)$`)
+	curl := demo.out.await(t, `(?s)\n  (curl .*?)\n\n`)
 	secret := demo.out.await(t, `demo code ([A-Z2-7]+)\n`)
 	for user, want := range map[string]struct{ typed, answer string }{
 		"alice": {"alice-password", "<UserId>1001</UserId><Status><Success>true</Success>"},
@@ -108,9 +108,15 @@ func TestDemo(t *testing.T) {
 	if got := shell(t, wrong); !strings.Contains(got, "<Success>false</Success><ResponseId>1</ResponseId>") {
 		t.Errorf("a wrong password: %s", got)
 	}
+	for line := range strings.Lines(strings.ReplaceAll(demo.out.String(), dir, "/tmp/idbridge-demo-1234567890")) {
+		if len(line) > 101 && !strings.Contains(line, itself()) {
+			t.Errorf("wider than 100 columns: %s", line)
+		}
+	}
 	metrics := fetchMetrics(t, dir)
 	var transcript bytes.Buffer
-	platform := strings.Fields(demo.out.await(t, `(?m)^  \S+(?: run \S+)? (platform .*)$`))
+	lines := demo.out.await(t, `(?s)\n  \S+(?: run \S+)? (platform .*?)\n\n`)
+	platform := strings.Fields(strings.ReplaceAll(lines, "\\\n", ""))
 	if code := Run(t.Context(), platform, strings.NewReader(""), &transcript, &transcript); code != exitOK {
 		t.Errorf("platform: exit code %d\n%s", code, &transcript)
 	}
