@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -63,7 +64,7 @@ func (k checker) listeners() {
 func (k checker) address(path, address string) {
 	_, port, err := net.SplitHostPort(address)
 	if err == nil {
-		_, err = net.LookupPort("tcp", port)
+		_, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
 	}
 	k.refuseIf(err != nil, path, "%q is not host:port (such as 0.0.0.0:8443)", address)
 }

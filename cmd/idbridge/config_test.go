@@ -117,7 +117,7 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 		"template":      {`      #template: "{0}"`, `      template: x`, "providers[0].it_user.template: has no {0}"},
 		"of the provider": {"base_dn: ou=people,dc=example,dc=com", "base_dn: nonsense",
 			`providers[0].base_dn: "nonsense" is not a DN`},
-		"in the provider": {"source: search", "source: guess", `providers[0].groups.source: "guess" is none of`},
+		"in the provider": {"source: search", "source: guess", `providers[0].groups.source: "guess" is not one of none, memberOf, search`},
 		"bind alone":      {"    bind_dn: cn", "    #bind_dn: cn", "providers[0].bind_dn: is required with bind_password"},
 		"type":            {"type: ldap", "type: lpad", `providers[0].type: "lpad" is not one of ldap`},
 		"steps":           {"failures: 6", "failures: 3", "throttle.steps[1].failures: must be greater than 3: steps rise"},

@@ -94,7 +94,7 @@ func runDemo(ctx context.Context, keep, address string, stdout, stderr io.Writer
 func demoFolder(keep string) (dir string, remove func(), err error) {
 	if keep == "" {
 		dir, err = os.MkdirTemp("", "idbridge-demo-")
-		return dir, func() { os.RemoveAll(dir) }, err
+		return dir, func() { _ = os.RemoveAll(dir) }, err
 	}
 	if dir, err = filepath.Abs(keep); err != nil {
 		return "", nil, err
@@ -161,7 +161,7 @@ func (d demo) introduce(w io.Writer, c Config, secret string) {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.Username, p.Password, id, p.what)
 	}
-	t.Flush()
+	_ = t.Flush()
 	caller := c.Environments[0].Credentials.Username
 	fmt.Fprintf(w, `
 Sign alice in as the platform does:

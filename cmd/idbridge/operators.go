@@ -123,7 +123,7 @@ func (w *bridge) keepHouse(ctx context.Context) {
 			w.log.Warn("used keys could not be removed", "error", err)
 		}
 		if keep := w.config.Audit.Retention; keep > 0 {
-			if n, err := w.backend.audit.Purge(ctx, now.Add(-keep), "idbridge serve"); err != nil || n > 0 {
+			if n, err := w.audit.Purge(ctx, now.Add(-keep), "idbridge serve"); err != nil || n > 0 {
 				w.log.Info("audit: retention", "removed", n, "error", err)
 			}
 		}

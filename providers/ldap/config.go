@@ -29,7 +29,7 @@ const (
 
 // Config is one LDAP directory: one or more servers that hold the same entries. Zero values mean the defaults.
 type Config struct {
-	URLs []string `yaml:"urls" doc:"servers in order of preference: ldap[s]://server:port or, as the platform writes it, ldap[s]://server:port/BaseDN"`
+	URLs []string `yaml:"urls" required:"true" doc:"servers in order of preference: ldap[s]://server:port or, as the platform writes it, ldap[s]://server:port/BaseDN"`
 
 	StartTLS          bool   `yaml:"start_tls" doc:"upgrade ldap:// connections to TLS before anything else is sent"`
 	InsecurePlaintext bool   `yaml:"insecure_plaintext" doc:"allow ldap:// in clear: passwords cross the network readable"`
@@ -42,7 +42,7 @@ type Config struct {
 	BindPassword authn.Secret `yaml:"bind_password" doc:"password of the service account"`
 
 	BaseDN         string     `yaml:"base_dn" doc:"where users are searched; default: the DN in the URL"`
-	Scope          string     `yaml:"scope" doc:"sub (default), one or base"`
+	Scope          string     `yaml:"scope" enum:"sub,one,base" doc:"sub (default), one or base"`
 	UserFilter     string     `yaml:"user_filter" doc:"finds a user; {0} is the user name; default (&(objectClass=person)(uid={0}))"`
 	DisabledFilter string     `yaml:"disabled_filter" doc:"matches accounts that may not sign in, for instance (nsAccountLock=TRUE)"`
 	Attributes     Attributes `yaml:"attributes" doc:"which attributes of an entry are read"`
@@ -65,10 +65,10 @@ type Attributes struct {
 
 // Groups says how the groups of a user are found. The list is complete, or the sign-in is refused as Unavailable.
 type Groups struct {
-	Source    string   `yaml:"source" doc:"none (default), memberOf: read from the user's entry, or search: groups that list the user"`
+	Source    string   `yaml:"source" enum:"none,memberOf,search" doc:"none (default), memberOf: read from the user's entry, or search: groups that list the user"`
 	BaseDN    string   `yaml:"base_dn" doc:"where groups are searched; default base_dn"`
 	Attribute string   `yaml:"attribute" doc:"the attribute of source memberOf; default memberOf"`
-	Kinds     []string `yaml:"kinds" doc:"for source search: groupOfNames, groupOfUniqueNames, posixGroup; default all three"`
+	Kinds     []string `yaml:"kinds" enum:"groupOfNames,groupOfUniqueNames,posixGroup" doc:"for source search: groupOfNames, groupOfUniqueNames, posixGroup; default all three"`
 	Nested    bool     `yaml:"nested" doc:"follow groups in groups, at most 10 deep and 1000 in all"`
 	Name      string   `yaml:"name" doc:"dn (default), or the attribute that names a group, for instance cn"`
 }
