@@ -84,6 +84,7 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 	second := func(rest string) string {
 		return "\nproviders:\n  - {id: two, type: ldap, urls: [ldaps://x/dc=x], " + rest + "}"
 	}
+	const password = "secret: another-secret-of-more-than-32-bytes"
 	environment := func(rest string) string { return "\nenvironments:\n  - {name: other, " + rest + "}" }
 	for name, test := range map[string]struct{ from, to, want string }{
 		"port":      {"address: 127.0.0.1:8443", "address: 127.0.0.1", `listen.address: "127.0.0.1" is not host:port (such as 0.0.0.0:8443)`},
@@ -107,6 +108,31 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 			"environments[0].trust_address: with a network of all addresses would trust everybody"},
 		"same secret": {"\nenvironments:", environment("credentials: {username: o, " + secret + "}"),
 			"environments[1].credentials.secret: is the same as environments[0].credentials.secret"},
+		"same name": {"\nenvironments:", "\nenvironments:\n  - {name: PRODUCTION, credentials: {username: o, " + password + "}}",
+			"environments[1].name: is the same as environments[0].name"},
+		"same path": {"\nenvironments:", environment("path: P, credentials: {username: o, "+password+"}") +
+			"\n  - {name: third, path: p, credentials: {username: x, secret: yet-another-secret-of-more-than-32-bytes}}",
+			"environments[1].path: is the same as environments[0].path"},
+		"same username": {"\nenvironments:", environment("credentials: {username: production, " + password + "}"),
+			"environments[1].credentials.username: is the same as environments[0].credentials.username"},
+		"path": {"\nenvironments:", environment("path: a/b, credentials: {username: o, " + password + "}"),
+			"environments[0].path: want a letter"},
+		"no environment": {"\nenvironments:", "\nenvironments: []\nx:", "environments: is empty"},
+		"no provider":    {"\nproviders:", "\nproviders: []\nx:", "providers: is empty"},
+		"same domain": {"      #domains: [example.com]", "      domains: [example.com, EXAMPLE.com]",
+			"providers[0].match.domains[1]: is the same as providers[0].match.domains[0]"},
+		"same prefix": {"      #prefixes: [EXAMPLE]", "      prefixes: [EXAMPLE, example]",
+			"providers[0].match.prefixes[1]: is the same as providers[0].match.prefixes[0]"},
+		"metrics":       {"address: 127.0.0.1:9090", "address: 127.0.0.1", `metrics.address: "127.0.0.1" is not host:port`},
+		"scheme":        {"public_url: https://", "public_url: ldap://", "plugin.public_url: "},
+		"no host":       {"public_url: https://idbridge.example.com:8443", "public_url: 'https:///x'", "plugin.public_url: "},
+		"query":         {"public_url: https://idbridge.example.com:8443", "public_url: 'https://x?y=z'", "plugin.public_url: "},
+		"portal":        {"  #portal_url: https://", "  portal_url: ftp://", "plugin.portal_url: "},
+		"conns":         {"  #conns: 0", "  conns: -1", "store.conns: is negative"},
+		"no steps":      {"  steps:\n    - {failures: 3, block: 30s}\n    - {failures: 6, block: 30m}", "  steps: []", "throttle.steps: is empty"},
+		"call":          {"call_timeout: 20s", "call_timeout: 0s", "call_timeout: must be longer than 0s"},
+		"faster":        {"refusal_time: 300ms", "refusal_time: -1s", "refusal_time: is negative"},
+		"retention":     {"retention: 400d", "retention: -1d", "audit.retention: is negative"},
 		"no dsn":        {"driver: sqlite", "driver: postgres", "store.dsn: is missing (give it, or dsn_file)"},
 		"dsn":           {"  #dsn: ", "  dsn: ", "store.dsn: is only for driver: postgres"},
 		"keys":          {"  file: idbridge.keys", "  {}", "keys: give file or env, one of the two"},
@@ -145,5 +171,33 @@ func TestSecretsFromFiles(t *testing.T) {
 	text := edit(t, "    bind_password: replace-me", "    bind_password_file: bind")
 	if _, err := parseConfig(filepath.Join(dir, "c.yaml"), []byte(text)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRulesOfCertificates: those that need a certificate to be there.
+func TestRulesOfCertificates(t *testing.T) {
+	dir := t.TempDir()
+	a, err := newAuthority(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.issue(dir, "server"); err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string) string { return filepath.Join(dir, name) }
+	pair := "cert_file: " + file("server.pem") + ", key_file: " + file("server.key")
+	two := "\nenvironments:\n  - {name: a, client_certificate: {san: A.x}}\n  - {name: b, client_certificate: {san: a.x}}"
+	for name, test := range map[string]struct{ tls, environments, want string }{
+		"good":       {pair + ", client_ca_file: " + file("ca.pem"), "\nenvironments:", ""},
+		"no CA in":   {pair + ", client_ca_file: /dev/null", "\nenvironments:", "listen.tls.client_ca_file: /dev/null: no certificate"},
+		"same name":  {pair + ", client_ca_file: " + file("ca.pem"), two, "environments[1].client_certificate.san: is the same as"},
+		"other file": {"cert_file: " + file("ca.pem") + ", key_file: " + file("server.key"), "\nenvironments:", "listen.tls.cert_file: tls: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parseConfig(file("c.yaml"), []byte(edit(t, "tls: {}", "tls: {"+test.tls+"}", "\nenvironments:", test.environments)))
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+		})
 	}
 }

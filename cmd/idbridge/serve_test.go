@@ -93,6 +93,24 @@ func waitForRefusal(t *testing.T, address string) {
 	t.Fatal("new calls are still taken")
 }
 
+// TestLimitsOfConnections: nobody holds a connection for ever, on either listener.
+func TestLimitsOfConnections(t *testing.T) {
+	s := newServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	for name, limit := range map[string]struct{ got, most time.Duration }{
+		"header": {s.ReadHeaderTimeout, 5 * time.Second},
+		"read":   {s.ReadTimeout, 10 * time.Second},
+		"write":  {s.WriteTimeout, 30 * time.Second},
+		"idle":   {s.IdleTimeout, 60 * time.Second},
+	} {
+		if limit.got <= 0 || limit.got > limit.most {
+			t.Errorf("%s: %s, want %s", name, limit.got, limit.most)
+		}
+	}
+	if s.WriteTimeout <= s.ReadTimeout {
+		t.Error("an answer would be cut off while the call is still being read")
+	}
+}
+
 func TestAPanicIsLoggedWithoutItsValue(t *testing.T) {
 	var logged screen
 	log := slog.New(slog.NewTextHandler(&logged, nil))
@@ -163,8 +181,10 @@ func TestCertificateReload(t *testing.T) {
 	if err := trusts(first.Pool, &tls.Config{}); err != nil {
 		t.Errorf("half changed: %v", err)
 	}
-	if !strings.Contains(logged.String(), "the one before stays") {
-		t.Errorf("log: %s", &logged)
+	r.look()
+	_ = trusts(first.Pool, &tls.Config{})
+	if n := strings.Count(logged.String(), "the one before stays"); n != 1 {
+		t.Errorf("%d complaints: %s", n, &logged)
 	}
 	install(next, false, true)
 	r.look()
