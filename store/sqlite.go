@@ -18,7 +18,8 @@ const (
 	sqlitePragmas = "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
 		"&_pragma=foreign_keys(1)&_pragma=trusted_schema(0)"
 	sqliteWriter = sqlitePragmas + "&_txlock=immediate"
-	sqliteReader = sqlitePragmas + "&_pragma=query_only(1)"
+	// A reader's pages are forgotten whenever the writer has committed; 2 MiB for each, the default, would only lie there.
+	sqliteReader = sqlitePragmas + "&_pragma=query_only(1)&_pragma=cache_size(-512)"
 )
 
 func openSQLite(ctx context.Context, c Config) (*Store, error) {
