@@ -43,12 +43,11 @@ answers) on a listener of their own.`,
 	return cmd
 }
 
-// collectLessOften lets the heap grow to three times what is in use, rather than twice, before garbage is collected. What
-// is in use is a few MiB, so that costs about 6 MiB and saves a part of the processor time that docs/performance.md
-// names. Who sets GOGC has decided otherwise.
+// collectLessOften lets the heap grow to two and a half times what is in use, rather than twice, before garbage is
+// collected: docs/performance.md has what that saves and costs. Who sets GOGC has decided otherwise.
 func collectLessOften() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
+		debug.SetGCPercent(150)
 	}
 }
 
