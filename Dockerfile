@@ -5,7 +5,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=unknown
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/idbridge ./cmd/idbridge \
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.linked=${VERSION}" -o /out/idbridge ./cmd/idbridge \
  && mkdir -p /out/data && chmod 0700 /out/data
 
 FROM scratch

@@ -14,7 +14,7 @@ demo: ## run the whole path on this machine, nothing installed
 	$(GO) run ./cmd/idbridge demo
 
 build: ## build bin/idbridge, static
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/idbridge ./cmd/idbridge
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.linked=$(VERSION)" -o bin/idbridge ./cmd/idbridge
 
 test-setup: ## install the real servers and SOAP clients that the tests use
 	@./testenv/install.sh

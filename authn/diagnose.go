@@ -56,11 +56,21 @@ func (d Doctor) Diagnose(ctx context.Context, env Environment) []Finding {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, d.timeout())
 			defer cancel()
-			findings[i] = check(ctx)
+			findings[i] = safely(ctx, check)
 		})
 	}
 	wg.Wait()
 	return d.blockIfNoProvider(findings)
+}
+
+// safely keeps a bug in one check from ending the process, and from passing as health.
+func safely(ctx context.Context, check func(context.Context) Finding) (f Finding) {
+	defer func() {
+		if v := recover(); v != nil {
+			f = Finding{Check: "internal", Problem: fmt.Sprintf("a check broke off: %v; please report it", v), Blocking: true}
+		}
+	}()
+	return check(ctx)
 }
 
 // blockIfNoProvider makes the providers' problems blocking when not one of them is well.

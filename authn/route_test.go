@@ -178,6 +178,14 @@ func TestDiagnose(t *testing.T) {
 	}
 }
 
+func TestDiagnoseSurvivesABug(t *testing.T) {
+	d := authn.Doctor{Ground: ground{users: 1}, Providers: []authn.Provider{{ID: "p", Check: func(context.Context) error { panic("bug") }}}}
+	f := d.Diagnose(t.Context(), authn.Environment{})
+	if f[3].OK() || !f[3].Blocking || !strings.Contains(f[3].Problem, "bug") {
+		t.Errorf("%+v", f[3])
+	}
+}
+
 func TestDiagnoseWaitsNoLongerThanItsTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }

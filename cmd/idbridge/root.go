@@ -130,6 +130,6 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "Print the version", Args: noArgs, Run: func(cmd *cobra.Command, _ []string) {
-		fmt.Fprintln(cmd.OutOrStdout(), "idbridge", version)
+		fmt.Fprintln(cmd.OutOrStdout(), "idbridge", version())
 	}}
 }

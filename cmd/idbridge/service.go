@@ -127,7 +127,7 @@ func (c Config) shown() []plugin.Setting {
 		ids = append(ids, p.ID+" ("+p.Type+")")
 	}
 	return []plugin.Setting{
-		{Name: "Version", Value: version},
+		{Name: "Version", Value: version()},
 		{Name: "Providers", Value: strings.Join(ids, ", ")},
 		{Name: "SecondFactorPolicy", Value: c.MFA.Policy},
 		{Name: "CallTimeout", Value: c.CallTimeout.String()},
