@@ -17,11 +17,13 @@ const (
 	attrPwdLastSet  = "pwdLastSet"
 	attrBadCount    = "badPwdCount" // kept per domain controller; the PDC emulator's holds for the domain
 	attrBadTime     = "badPasswordTime"
+	attrHours       = "logonHours"
 	attrPSO         = "msDS-ResultantPSO" // constructed: the fine-grained password policy, where one applies
 )
 
 func stateAttributes() []string {
-	return []string{attrControl, attrComputed, attrExpires, attrLockoutTime, attrPwdLastSet, attrBadCount, attrBadTime, attrPSO}
+	return []string{attrControl, attrComputed, attrExpires, attrLockoutTime, attrPwdLastSet, attrBadCount, attrBadTime,
+		attrHours, attrPSO}
 }
 
 // Flags of attrControl and attrComputed, [MS-ADTS] sections 2.2.16 and 3.1.1.4.5.17.
@@ -38,6 +40,7 @@ type state struct {
 	flags      int64
 	expires    time.Time // zero: never
 	mustChange bool
+	hours      []byte // a bit for each hour of the week that is allowed; empty: all are
 	badCount   int
 	badTime    time.Time
 	policy     string // DN of the fine-grained policy; empty: the domain's
@@ -50,7 +53,7 @@ func readState(e ldap.Entry) (state, error) {
 	r := stateReader{e: e}
 	s := state{
 		flags: r.number(attrControl) | r.number(attrComputed), expires: fileTime(r.number(attrExpires)),
-		badCount: int(r.optional(attrBadCount)), badTime: fileTime(r.optional(attrBadTime)), policy: e.Text(attrPSO),
+		badCount: int(r.optional(attrBadCount)), badTime: fileTime(r.optional(attrBadTime)), policy: e.Text(attrPSO), hours: first(e.Values(attrHours)),
 	}
 	s.mustChange = r.number(attrPwdLastSet) == 0 && s.flags&(flagNeverExpires|flagSmartcard) == 0
 	return s, r.err
@@ -100,10 +103,18 @@ func (s state) mayEnter(now time.Time) error {
 		return refuse(reasonLocked)
 	case !s.expires.IsZero() && !now.Before(s.expires):
 		return refuse(reasonExpired)
+	case !s.isHour(now.UTC()):
+		return refuse(reasonHours)
 	case s.mustChange:
 		return refuse(reasonMustChange)
 	case s.flags&flagPasswordExpired != 0:
 		return refuse(reasonPassExpired)
 	}
 	return nil
+}
+
+// isHour tells whether a moment is in the logon hours: bit 0 of the first byte is Sunday, 0:00 to 1:00 UTC.
+func (s state) isHour(utc time.Time) bool {
+	hour := int(utc.Weekday())*24 + utc.Hour()
+	return len(s.hours) == 0 || hour/8 < len(s.hours) && s.hours[hour/8]>>(hour%8)&1 == 1
 }
