@@ -61,15 +61,48 @@ type SambaDC struct {
 // sambaPorts are those of LDAP, LDAPS, the global catalogue (plain and TLS), Kerberos and its password change.
 var sambaPorts = [...]int{389, 636, 3268, 3269, 88, 464}
 
+// sambaRPCPort is the one by which controllers replicate.
+const sambaRPCPort = 135
+
 // Samba starts a domain controller on a fresh copy of the test domain (see samba_domain.go for who is in it). The first
 // call on a machine provisions the domain, which takes some 20 seconds; it is kept in the user's cache folder. Needs root.
 func Samba(tb TB, c SambaConfig) *SambaDC {
 	tb.Helper()
-	return startSamba(tb, c, "dc1", sambaDomainFolder(tb))
+	return startSamba(tb, c, "dc1")
 }
 
-func startSamba(tb TB, c SambaConfig, name, from string) *SambaDC {
+// SambaPair starts both domain controllers of the test domain. The second is a real one, that joined the first. As no DNS
+// knows their names they do not replicate by themselves, but when a test calls Replicate; so a test sees both the
+// agreement and the lag of a real domain. Counts of wrong passwords belong to each controller, as in Windows. The LDIF of
+// the configuration is applied to the first and replicated.
+func SambaPair(tb TB, c SambaConfig) (first, second *SambaDC) {
 	tb.Helper()
+	if c.CA == nil {
+		c.CA = CA(tb)
+	}
+	c.Options = append([]string{sambaWithRPC}, c.Options...)
+	first = startSamba(tb, c, "dc1")
+	withLDIF := c.LDIF != ""
+	c.LDIF = ""
+	second = startSamba(tb, c, "dc2")
+	if withLDIF {
+		second.Replicate(tb, first)
+	}
+	return first, second
+}
+
+// Replicate brings the domain's changes from the other controller of a pair, which must run, to this one.
+func (dc *SambaDC) Replicate(tb TB, from *SambaDC) {
+	tb.Helper()
+	from.process.waitFor(tb, net.JoinHostPort(from.Address, strconv.Itoa(sambaRPCPort)))
+	args := []string{"drs", "replicate", dc.Address, from.Address, SambaBaseDN, "--local", "-s", filepath.Join(dc.dir, "smb.conf")}
+	sambaRun(tb, "", "samba-tool", append(args, sambaAsAdmin[:]...)...)
+}
+
+// startSamba restores a controller from the cache and starts it.
+func startSamba(tb TB, c SambaConfig, name string) *SambaDC {
+	tb.Helper()
+	from := filepath.Join(sambaDomainFolder(tb), name)
 	if c.CA == nil {
 		c.CA = CA(tb)
 	}
@@ -85,8 +118,7 @@ func startSamba(tb TB, c SambaConfig, name, from string) *SambaDC {
 	if out, err := exec.Command("cp", "-a", "--sparse=always", from+"/.", dc.dir).CombinedOutput(); err != nil {
 		tb.Fatalf("restoring the domain: %v\n%s", err, out)
 	}
-	tlsLines := dc.certificate(tb, c.CertEnd)
-	writeSambaConf(tb, dc.dir, name, address, append(tlsLines, c.Options...))
+	writeSambaConf(tb, dc.dir, name, address, append(dc.certificate(tb, c.CertEnd), c.Options...))
 	if c.LDIF != "" {
 		dc.LDBModify(tb, c.LDIF)
 	}
@@ -160,7 +192,7 @@ func sambaAddress(tb TB) string {
 }
 
 func canListen(address string) bool {
-	for _, port := range sambaPorts {
+	for _, port := range append(sambaPorts[:], sambaRPCPort) {
 		l, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 		if err != nil {
 			return false

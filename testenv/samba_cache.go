@@ -3,6 +3,7 @@ package testenv
 import (
 	"bytes"
 	"crypto/sha256"
+	_ "embed" // for the variables below
 	"encoding/hex"
 	"os"
 	"os/exec"
@@ -11,7 +12,15 @@ import (
 	"syscall"
 )
 
-// sambaProvision are the arguments that, with the LDIF of samba_domain.go and Samba's version, make the domain.
+// The code that makes the domain is part of its name in the cache: with other code it is made anew.
+var (
+	//go:embed samba_cache.go
+	sambaCacheSource string
+	//go:embed samba_domain.go
+	sambaDomainSource string
+)
+
+// sambaProvision are the arguments that make the empty domain.
 var sambaProvision = [...]string{
 	"domain", "provision", "--realm=EXAMPLE.TEST", "--domain=" + SambaNetBIOS, "--server-role=dc", "--dns-backend=NONE",
 	"--adminpass=" + SambaAdminPassword, "--host-name=dc1", "--host-ip=127.0.0.2", "--option=interfaces=127.0.0.2/8",
@@ -30,14 +39,14 @@ func sambaCache(tb TB) string {
 	return dir
 }
 
-// sambaDomainFolder is the folder of the provisioned domain. It is named by what went into it, and appears by a rename:
+// sambaDomainFolder is the folder of the provisioned domain, with a folder for each of its two controllers. It is named by what went into it, and appears by a rename:
 // a folder that is there is complete. The lock lets one of several test binaries provision while the others wait.
 func sambaDomainFolder(tb TB) string {
 	tb.Helper()
 	version, err := exec.Command(Need(tb, "samba"), "--version").Output()
 	check(tb, err)
-	people, later := sambaPeople(), sambaLater("RID")+sambaExpired()+sambaClash()
-	sum := sha256.Sum256([]byte(string(version) + strings.Join(sambaProvision[:], "\n") + people + later))
+	people := sambaPeople()
+	sum := sha256.Sum256([]byte(string(version) + sambaCacheSource + sambaDomainSource + people + strings.Join(sambaProvision[:], " ")))
 	dir := filepath.Join(sambaCache(tb), hex.EncodeToString(sum[:8]))
 	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	check(tb, err)
@@ -48,18 +57,46 @@ func sambaDomainFolder(tb TB) string {
 	}
 	making := dir + ".making"
 	check(tb, os.RemoveAll(making)) // of a run that was killed
-	sambaRun(tb, "", "samba-tool", append(sambaProvision[:], "--targetdir="+making)...)
-	writeSambaConf(tb, making, "dc1", "127.0.0.2", nil)
-	dc := &SambaDC{dir: making}
+	dc := provisionSamba(tb, filepath.Join(making, "dc1"), people)
+	joinSamba(tb, dc, filepath.Join(making, "dc2"))
+	check(tb, os.Rename(making, dir))
+	return dir
+}
+
+// provisionSamba makes the domain, on its first controller, in dir.
+func provisionSamba(tb TB, dir, people string) *SambaDC {
+	tb.Helper()
+	check(tb, os.MkdirAll(filepath.Dir(dir), 0o700))
+	sambaRun(tb, "", "samba-tool", append(sambaProvision[:], "--targetdir="+dir)...)
+	dc := &SambaDC{Address: sambaAddress(tb), dir: dir, program: Need(tb, "samba")}
+	writeSambaConf(tb, dir, "dc1", dc.Address, []string{sambaWithRPC})
 	dc.ldb(tb, "sam.ldb", people, "ldbadd")
 	dc.LDBModify(tb, sambaLater(dc.rid(tb, "contractors")))
 	dc.LDBModify(tb, sambaExpired(), "--controls=local_oid:1.3.6.1.4.1.7165.4.3.12:0") // lets it set pwdLastSet to a time
 	// Samba refuses this change (as Windows does since 2021), but domains have such accounts from before: straight to the file.
 	dc.ldb(tb, filepath.Join("sam.ldb.d", strings.ToUpper(SambaBaseDN)+".ldb"), sambaClash(), "ldbmodify")
-	check(tb, os.RemoveAll(filepath.Join(making, "state", "sysvol"))) // group policy files, which nobody here reads
-	check(tb, os.Rename(making, dir))
-	return dir
+	check(tb, os.RemoveAll(filepath.Join(dir, "state", "sysvol"))) // group policy files, which nobody here reads
+	return dc
 }
+
+// joinSamba makes a second domain controller in dir: a real join to the first, which runs meanwhile.
+func joinSamba(tb TB, first *SambaDC, dir string) {
+	tb.Helper()
+	first.Restart(tb)
+	conf := dir + ".conf"
+	check(tb, os.WriteFile(conf, []byte("[global]\nnetbios name = dc2\nworkgroup = "+SambaNetBIOS+"\nrealm = "+SambaDomain+
+		"\ninterfaces = 127.0.0.1/8\nbind interfaces only = yes\nserver services = ldap, cldap, kdc\n"), 0o600))
+	args := []string{"domain", "join", SambaDomain, "DC", "--server=" + first.Address, "--realm=" + SambaDomain,
+		"--dns-backend=NONE", "--targetdir=" + dir, "-s", conf, "--option=netbios name=dc2"}
+	sambaRun(tb, "", "samba-tool", append(args, sambaAsAdmin[:]...)...)
+	first.Stop()
+}
+
+// sambaAsAdmin are the arguments that let samba-tool talk to a controller by address, for which Kerberos has no name.
+var sambaAsAdmin = [...]string{"-UAdministrator", "--password=" + SambaAdminPassword, "--use-kerberos=off"}
+
+// sambaWithRPC is the line of smb.conf with which another controller can join this one and replicate from it.
+const sambaWithRPC = "server services = ldap, cldap, kdc, rpc\ndcerpc endpoint servers = epmapper, samr, netlogon, lsarpc, drsuapi"
 
 // rid is the last part of an account's SID.
 func (dc *SambaDC) rid(tb TB, account string) string {
