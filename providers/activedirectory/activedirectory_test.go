@@ -271,6 +271,33 @@ func TestLockedElsewhere(t *testing.T) {
 	}
 }
 
+// TestAFineGrainedPolicyOfTheDomain: the account has a policy of its own, which the service account must be able to read.
+func TestAFineGrainedPolicyOfTheDomain(t *testing.T) {
+	dc := testenv.Samba(t, testenv.SambaConfig{})
+	dc.SetLockout(t, 50, time.Hour)
+	const hour = "-36000000000"
+	dc.LDBModify(t, "dn: CN=strict,CN=Password Settings Container,CN=System,"+dc.BaseDN+"\nchangetype: add\n"+
+		"objectClass: msDS-PasswordSettings\nmsDS-PasswordSettingsPrecedence: 1\nmsDS-PasswordReversibleEncryptionEnabled: FALSE\n"+
+		"msDS-PasswordHistoryLength: 0\nmsDS-PasswordComplexityEnabled: FALSE\nmsDS-MinimumPasswordLength: 0\n"+
+		"msDS-MinimumPasswordAge: 0\nmsDS-MaximumPasswordAge: -315360000000000\nmsDS-LockoutThreshold: 3\n"+
+		"msDS-LockoutObservationWindow: "+hour+"\nmsDS-LockoutDuration: "+hour+"\n"+
+		"msDS-PSOAppliesTo: CN=lockme,"+testenv.SambaPeopleDN+"\n")
+	_, err := signIn(t.Context(), connect(t, configFor(dc)), "lockme", testenv.SambaPassword("lockme"))
+	if err != nil {
+		t.Log(err)
+	}
+	c := configFor(dc)
+	c.BindDN, c.BindPassword = dc.AdminUPN, authn.Secret(dc.AdminPassword)
+	d := connect(t, c)
+	for range 5 {
+		_, err = signIn(t.Context(), d, "lockme", "wrong")
+	}
+	wantReason(t, err, authn.Locked, reasonNearLockout)
+	if n := dc.BadPwdCount(t, "lockme"); n != 2 || dc.Locked(t, "lockme") {
+		t.Errorf("%d wrong passwords reached the domain, locked: %v", n, dc.Locked(t, "lockme"))
+	}
+}
+
 // TestASmallThreshold: a domain that locks after the first wrong password still lets people in.
 func TestASmallThreshold(t *testing.T) {
 	dc := testenv.Samba(t, testenv.SambaConfig{})

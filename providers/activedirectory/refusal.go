@@ -78,5 +78,8 @@ func subCode(diagnostic string) (code uint64, ok bool) {
 		return 0, false
 	}
 	code, err := strconv.ParseUint(digits, 16, 32)
-	return code, err == nil
+	if err != nil {
+		return 0, false
+	}
+	return code, true
 }
