@@ -65,16 +65,17 @@ var sambaPorts = [...]int{389, 636, 3268, 3269, 88, 464}
 const sambaRPCPort = 135
 
 // Samba starts a domain controller on a fresh copy of the test domain (see samba_domain.go for who is in it). The first
-// call on a machine provisions the domain, which takes some 20 seconds; it is kept in the user's cache folder. Needs root.
+// call on a machine provisions the domain, which takes some 15 seconds; it is kept in the user's cache folder. Needs
+// root, for the ports.
 func Samba(tb TB, c SambaConfig) *SambaDC {
 	tb.Helper()
 	return startSamba(tb, c, "dc1")
 }
 
-// SambaPair starts both domain controllers of the test domain. The second is a real one, that joined the first. As no DNS
-// knows their names they do not replicate by themselves, but when a test calls Replicate; so a test sees both the
-// agreement and the lag of a real domain. Counts of wrong passwords belong to each controller, as in Windows. The LDIF of
-// the configuration is applied to the first and replicated.
+// SambaPair starts both domain controllers of the test domain. The second is a real one, that joined the first. As no
+// DNS knows their names they do not replicate by themselves, only when a test calls Replicate; so a test sees both the
+// agreement and the lag of a real domain. Each controller counts wrong passwords for itself. The LDIF of the
+// configuration is applied to the first and replicated.
 func SambaPair(tb TB, c SambaConfig) (first, second *SambaDC) {
 	tb.Helper()
 	if c.CA == nil {
@@ -95,7 +96,7 @@ func SambaPair(tb TB, c SambaConfig) (first, second *SambaDC) {
 func (dc *SambaDC) Replicate(tb TB, from *SambaDC) {
 	tb.Helper()
 	from.process.waitFor(tb, net.JoinHostPort(from.Address, strconv.Itoa(sambaRPCPort)))
-	args := []string{"drs", "replicate", dc.Address, from.Address, SambaBaseDN, "--local", "-s", filepath.Join(dc.dir, "smb.conf")}
+	args := []string{"drs", "replicate", dc.Address, from.Address, SambaBaseDN, "--local", "-s", dc.conf()}
 	sambaRun(tb, "", "samba-tool", append(args, sambaAsAdmin[:]...)...)
 }
 
@@ -129,7 +130,7 @@ func startSamba(tb TB, c SambaConfig, name string) *SambaDC {
 // Restart starts the server on the same address and data, after a Stop or Kill.
 func (dc *SambaDC) Restart(tb TB) {
 	tb.Helper()
-	dc.process = Start(tb, nil, dc.program, "-i", "--debug-stdout", "-M", "single", "-s", filepath.Join(dc.dir, "smb.conf"))
+	dc.process = Start(tb, nil, dc.program, "-i", "--debug-stdout", "-M", "single", "-s", dc.conf())
 	for _, port := range sambaPorts {
 		dc.process.waitFor(tb, net.JoinHostPort(dc.Address, strconv.Itoa(port)))
 	}
@@ -143,6 +144,8 @@ func (dc *SambaDC) Kill() { dc.process.Kill() }
 
 // Process is the running server, for signals.
 func (dc *SambaDC) Process() *Process { return dc.process }
+
+func (dc *SambaDC) conf() string { return filepath.Join(dc.dir, "smb.conf") }
 
 // certificate makes the server's certificate and returns the lines of smb.conf that name it.
 func (dc *SambaDC) certificate(tb TB, end time.Time) []string {

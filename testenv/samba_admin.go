@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// LDBModify applies LDIF change records to the domain's database, as nobody over LDAP may: with any attribute, whether the
-// server runs or not. The running server sees the change at once. More arguments go to ldbmodify.
+// LDBModify applies LDIF change records to the domain's database, as nobody over LDAP may: with any attribute, whether
+// the server runs or not. The running server sees the change at once. More arguments go to ldbmodify.
 func (dc *SambaDC) LDBModify(tb TB, ldif string, args ...string) {
 	tb.Helper()
 	dc.ldb(tb, "sam.ldb", ldif, "ldbmodify", args...)
@@ -50,8 +50,8 @@ func (dc *SambaDC) Unlock(tb TB, user string) {
 	dc.LDBModify(tb, sambaModify(dn, "replace", "lockoutTime", "0")+sambaModify(dn, "replace", "badPwdCount", "0"))
 }
 
-// Attribute is the first value of an account's attribute, by sAMAccountName, as the database's files hold it; "dn" is its
-// name. Without a value it is empty.
+// Attribute is the first value of an account's attribute, by sAMAccountName, as the database's files hold it; "dn" is
+// its name. Without a value it is empty.
 func (dc *SambaDC) Attribute(tb TB, user, attribute string) string {
 	tb.Helper()
 	out := dc.ldb(tb, "sam.ldb", "", "ldbsearch", "-b", SambaBaseDN, fmt.Sprintf("(sAMAccountName=%s)", user), attribute)

@@ -5,11 +5,13 @@ import (
 	"crypto/sha256"
 	_ "embed" // for the variables below
 	"encoding/hex"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // The code that makes the domain is part of its name in the cache: with other code it is made anew.
@@ -39,28 +41,48 @@ func sambaCache(tb TB) string {
 	return dir
 }
 
-// sambaDomainFolder is the folder of the provisioned domain, with a folder for each of its two controllers. It is named by what went into it, and appears by a rename:
-// a folder that is there is complete. The lock lets one of several test binaries provision while the others wait.
+// sambaDomainFolder is the folder of the provisioned domain, with a folder for each of its two controllers. It is named
+// by what went into it, and appears by a rename: a folder that is there is complete. The lock lets one of several test
+// binaries provision while the others wait.
 func sambaDomainFolder(tb TB) string {
 	tb.Helper()
 	version, err := exec.Command(Need(tb, "samba"), "--version").Output()
 	check(tb, err)
-	people := sambaPeople()
-	sum := sha256.Sum256([]byte(string(version) + sambaCacheSource + sambaDomainSource + people + strings.Join(sambaProvision[:], " ")))
-	dir := filepath.Join(sambaCache(tb), hex.EncodeToString(sum[:8]))
+	people, sum := sambaPeople(), sha256.New()
+	for _, part := range append(sambaProvision[:], string(version), sambaCacheSource, sambaDomainSource, people) {
+		_, _ = io.WriteString(sum, part) // a hash takes everything
+	}
+	dir := filepath.Join(sambaCache(tb), hex.EncodeToString(sum.Sum(nil)[:8]))
 	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	check(tb, err)
 	defer func() { _ = lock.Close() }()
 	check(tb, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
 	if _, err := os.Stat(dir); err == nil {
+		now := time.Now()
+		check(tb, os.Chtimes(dir, now, now)) // for forgetSamba
 		return dir
 	}
+	forgetSamba(tb)
 	making := dir + ".making"
 	check(tb, os.RemoveAll(making)) // of a run that was killed
 	dc := provisionSamba(tb, filepath.Join(making, "dc1"), people)
 	joinSamba(tb, dc, filepath.Join(making, "dc2"))
 	check(tb, os.Rename(making, dir))
 	return dir
+}
+
+// forgetSamba removes the domains of other code or another Samba that no test has asked for in a week: each is 100 MB.
+func forgetSamba(tb TB) {
+	tb.Helper()
+	domains, err := filepath.Glob(filepath.Join(sambaCache(tb), "*", "dc1"))
+	check(tb, err)
+	for _, dc1 := range domains {
+		dir := filepath.Dir(dc1)
+		info, err := os.Stat(dir)
+		if err == nil && time.Since(info.ModTime()) > 7*24*time.Hour {
+			check(tb, os.RemoveAll(dir))
+		}
+	}
 }
 
 // provisionSamba makes the domain, on its first controller, in dir.
@@ -73,7 +95,7 @@ func provisionSamba(tb TB, dir, people string) *SambaDC {
 	dc.ldb(tb, "sam.ldb", people, "ldbadd")
 	dc.LDBModify(tb, sambaLater(dc.rid(tb, "contractors")))
 	dc.LDBModify(tb, sambaExpired(), "--controls=local_oid:1.3.6.1.4.1.7165.4.3.12:0") // lets it set pwdLastSet to a time
-	// Samba refuses this change (as Windows does since 2021), but domains have such accounts from before: straight to the file.
+	// Samba refuses this change, but domains have such accounts from before it did: straight to the file.
 	dc.ldb(tb, filepath.Join("sam.ldb.d", strings.ToUpper(SambaBaseDN)+".ldb"), sambaClash(), "ldbmodify")
 	check(tb, os.RemoveAll(filepath.Join(dir, "state", "sysvol"))) // group policy files, which nobody here reads
 	return dc
@@ -96,7 +118,8 @@ func joinSamba(tb TB, first *SambaDC, dir string) {
 var sambaAsAdmin = [...]string{"-UAdministrator", "--password=" + SambaAdminPassword, "--use-kerberos=off"}
 
 // sambaWithRPC is the line of smb.conf with which another controller can join this one and replicate from it.
-const sambaWithRPC = "server services = ldap, cldap, kdc, rpc\ndcerpc endpoint servers = epmapper, samr, netlogon, lsarpc, drsuapi"
+const sambaWithRPC = "server services = ldap, cldap, kdc, rpc\n" +
+	"dcerpc endpoint servers = epmapper, samr, netlogon, lsarpc, drsuapi"
 
 // rid is the last part of an account's SID.
 func (dc *SambaDC) rid(tb TB, account string) string {
@@ -108,7 +131,7 @@ func (dc *SambaDC) rid(tb TB, account string) string {
 // ldb runs one of the ldb programs on a database file of the domain.
 func (dc *SambaDC) ldb(tb TB, file, input, program string, args ...string) string {
 	tb.Helper()
-	at := []string{"--configfile=" + filepath.Join(dc.dir, "smb.conf"), "-H", filepath.Join(dc.dir, "private", file)}
+	at := []string{"--configfile=" + dc.conf(), "-H", filepath.Join(dc.dir, "private", file)}
 	return sambaRun(tb, input, program, append(at, args...)...)
 }
 

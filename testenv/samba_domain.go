@@ -27,22 +27,21 @@ const (
 //	primary             primary group contractors, which is in externals; not in Domain Users
 //	manygroups          in SambaManyGroups groups
 //
-// Groups: staff in department in company; loop-a in loop-c in loop-b in loop-a; big with alice and bulk0000, bulk0001 ...
-// (accounts without a password, disabled); newsletter, a distribution list; foreigners, whose member is a principal of
-// another domain. Passwords may be changed at once and last ten years.
+// Groups: staff in department in company; loop-a in loop-c in loop-b in loop-a; big with alice and bulk0000, bulk0001
+// ... (disabled accounts without a password); newsletter, a distribution list; foreigners, whose member is a principal
+// of another domain. Passwords may be changed at once and last ten years.
 func sambaPeople() string {
 	var b strings.Builder
 	for _, ou := range []string{"People", "Groups", "Services", "Bulk"} {
 		fmt.Fprintf(&b, "dn: OU=%s,%s\nobjectClass: organizationalUnit\n\n", ou, SambaBaseDN)
 	}
 	b.WriteString(sambaUser("svc-idbridge", "dn: "+SambaServiceDN))
-	for _, name := range []string{"alice", "bob", "frank", "josé", "o'neil", "lockme", "pwdexpired", "primary", "manygroups"} {
+	for name := range strings.FieldsSeq("alice bob frank josé o'neil mallory lockme pwdexpired primary manygroups") {
 		b.WriteString(sambaUser(name))
 	}
 	b.WriteString(sambaUser("janedoe", `dn: CN=Doe\, Jane (Ops),`+SambaPeopleDN))
 	b.WriteString(sambaUser("altupn", "userPrincipalName: altupn@corp.example"))
 	b.WriteString(sambaUser("carol", "userPrincipalName: c.jones@"+SambaDomain))
-	b.WriteString(sambaUser("mallory"))
 	b.WriteString(sambaUser("dave", "mail: shared@"+SambaDomain))
 	b.WriteString(sambaUser("erin", "mail: shared@"+SambaDomain))
 	b.WriteString(sambaUser("disabled", "userAccountControl: 514"))
@@ -64,7 +63,8 @@ func sambaGroups(bulk []string) string {
 	const global, universal, local, distribution = -2147483646, -2147483640, -2147483644, 2
 	var b strings.Builder
 	group := func(name string, kind int, members ...string) {
-		fmt.Fprintf(&b, "dn: CN=%s,%s\nobjectClass: group\nsAMAccountName: %s\ngroupType: %d\n", name, SambaGroupsDN, name, kind)
+		fmt.Fprintf(&b, "dn: CN=%s,%s\nobjectClass: group\n", name, SambaGroupsDN)
+		fmt.Fprintf(&b, "sAMAccountName: %s\ngroupType: %d\n", name, kind)
 		for _, m := range members {
 			b.WriteString("member: " + m + "\n")
 		}

@@ -82,12 +82,24 @@ func TestSambaLocksAndUnlocks(t *testing.T) {
 		}
 		sambaBind(t, dc, `EXAMPLE\lockme`, "wrong")
 	}
-	if got := sambaBind(t, dc, `EXAMPLE\lockme`, testenv.SambaPassword("lockme")); got != "775" || !dc.Locked(t, "lockme") {
+	got := sambaBind(t, dc, `EXAMPLE\lockme`, testenv.SambaPassword("lockme"))
+	if got != "775" || !dc.Locked(t, "lockme") {
 		t.Errorf("sub-code %q, locked: %v", got, dc.Locked(t, "lockme"))
 	}
 	dc.Unlock(t, "lockme")
 	if got := sambaBind(t, dc, `EXAMPLE\lockme`, testenv.SambaPassword("lockme")); got != "" || dc.Locked(t, "lockme") {
 		t.Errorf("after Unlock: sub-code %q, locked: %v", got, dc.Locked(t, "lockme"))
+	}
+	for range 3 {
+		sambaBind(t, dc, `EXAMPLE\lockme`, "wrong")
+	}
+	dc.SetLockout(t, 3, time.Second)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if got := sambaBind(t, dc, `EXAMPLE\lockme`, testenv.SambaPassword("lockme")); got == "" {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("20 seconds after the last wrong password, with a window of one: %s", got)
+		}
 	}
 }
 
@@ -159,7 +171,8 @@ func TestSambaAnswersOnTheGlobalCatalogueAndAfterARestart(t *testing.T) {
 
 func TestSambaPairReplicates(t *testing.T) {
 	first, second := testenv.SambaPair(t, testenv.SambaConfig{})
-	const change = "dn: CN=alice," + testenv.SambaPeopleDN + "\nchangetype: modify\nreplace: description\ndescription: new\n"
+	const change = "dn: CN=alice," + testenv.SambaPeopleDN +
+		"\nchangetype: modify\nreplace: description\ndescription: new\n"
 	first.LDBModify(t, change)
 	if got := second.Attribute(t, "alice", "description"); got != "" {
 		t.Errorf("replicated by itself: %q", got)
@@ -169,8 +182,10 @@ func TestSambaPairReplicates(t *testing.T) {
 		t.Errorf("not replicated: %q", got)
 	}
 	first.Kill()
-	if got := sambaBind(t, second, "alice@example.test", testenv.SambaPassword("alice")); got != "" {
-		t.Errorf("the second alone: %s", got)
+	for name, want := range map[string]string{"alice": "", "josé": "", "disabled": "533", "pwdexpired": "532"} {
+		if got := sambaBind(t, second, `EXAMPLE\`+name, testenv.SambaPassword(name)); got != want {
+			t.Errorf("%s on the second alone: sub-code %q, want %q", name, got, want)
+		}
 	}
 	if got, want := second.Attribute(t, "alice", "objectGUID"), first.Attribute(t, "alice", "objectGUID"); got != want {
 		t.Errorf("alice is %s on the second and %s on the first", got, want)
