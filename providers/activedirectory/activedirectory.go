@@ -168,13 +168,22 @@ func (d *domain) Lookup(ctx context.Context, username string) (authn.Identity, e
 	return a.Identity, nil
 }
 
-// Check tries every server, and whether the domain's lock-out policy can be read.
+// Check tries every server, and whether the lock-out policies of the domain can be read.
 func (d *domain) Check(ctx context.Context) error {
 	if err := d.directory.Check(ctx); err != nil {
 		return err
 	}
 	return d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) error {
-		_, err := readPolicy(ctx, on, d.root, attrThreshold, attrWindow)
-		return err
+		if _, err := readPolicy(ctx, on, d.root, attrThreshold, attrWindow); err != nil {
+			return err
+		}
+		container := "CN=Password Settings Container,CN=System," + d.root
+		return on.Pages(ctx, container, "(objectClass=*)", func(e ldap.Entry) error {
+			if ldap.SameDN(e.DN(), container) {
+				return nil
+			}
+			_, err := policyIn(e, attrPSOThreshold, attrPSOWindow)
+			return err
+		}, attrPSOThreshold, attrPSOWindow)
 	})
 }

@@ -282,9 +282,14 @@ func TestAFineGrainedPolicyOfTheDomain(t *testing.T) {
 		"msDS-MinimumPasswordAge: 0\nmsDS-MaximumPasswordAge: -315360000000000\nmsDS-LockoutThreshold: 3\n"+
 		"msDS-LockoutObservationWindow: "+hour+"\nmsDS-LockoutDuration: "+hour+"\n"+
 		"msDS-PSOAppliesTo: CN=lockme,"+testenv.SambaPeopleDN+"\n")
-	_, err := signIn(t.Context(), connect(t, configFor(dc)), "lockme", testenv.SambaPassword("lockme"))
-	if err != nil {
-		t.Log(err)
+	hidden := connect(t, configFor(dc)) // as it is without a right granted for it
+	_, err := signIn(t.Context(), hidden, "lockme", testenv.SambaPassword("lockme"))
+	wantReason(t, err, authn.Unavailable, reasonConfig)
+	if err := hidden.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "CN=strict") {
+		t.Errorf("Check does not warn: %v", err)
+	}
+	if _, err := signIn(t.Context(), hidden, "alice", testenv.SambaPassword("alice")); err != nil {
+		t.Errorf("somebody without a policy: %v", err)
 	}
 	c := configFor(dc)
 	c.BindDN, c.BindPassword = dc.AdminUPN, authn.Secret(dc.AdminPassword)

@@ -44,6 +44,32 @@ func FuzzSubCode(f *testing.F) {
 	})
 }
 
+// TestReadingsOfAName: each spelling is searched in every way in which the domain could understand it.
+func TestReadingsOfAName(t *testing.T) {
+	n := names{domain: "corp.test", short: []string{"CORP"}, suffixes: []string{"alt.test"}}
+	byMail := n
+	byMail.email = true
+	const ann = "(sAMAccountName=ann)(sAMAccountName=ann@corp.test)(userPrincipalName=ann@corp.test)(userPrincipalName=ann)"
+	for _, test := range []struct {
+		n           names
+		typed, want string
+	}{
+		{n, "ann", ann},
+		{n, `corp\ann`, ann},
+		{n, "ann@corp.test", ann},
+		{n, "ann@alt.test", "(userPrincipalName=ann@alt.test)(sAMAccountName=ann@alt.test)"},
+		{byMail, "ann@alt.test", "(userPrincipalName=ann@alt.test)(sAMAccountName=ann@alt.test)(mail=ann@alt.test)"},
+		{byMail, "ann@corp.test", ann + "(mail=ann@corp.test)"},
+		{byMail, "ann@mail.test", "(mail=ann@mail.test)"},
+		{n, "a*)(b", strings.ReplaceAll(ann, "ann", `a\2a\29\28b`)},
+	} {
+		got, err := test.n.read(test.typed)
+		if want := "(&(objectCategory=person)(objectClass=user)(|" + test.want + "))"; err != nil || got.filter != want {
+			t.Errorf("%s: %s (%v), want %s", test.typed, got.filter, err, want)
+		}
+	}
+}
+
 func TestTextOfIDs(t *testing.T) {
 	b, _ := hex.DecodeString("a0b1c2d3e4f5061728394a5b6c7d8e9f")
 	if got := guidText(b); got != "d3c2b1a0-f5e4-1706-2839-4a5b6c7d8e9f" {

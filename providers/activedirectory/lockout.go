@@ -98,6 +98,10 @@ func readPolicy(ctx context.Context, on *ldap.Session, dn, threshold, window str
 		return policy{}, authn.Errorf(authn.Unavailable, reasonConfig,
 			"the lock-out policy %q is not there or hidden: grant the service account to read it", dn)
 	}
+	return policyIn(e, threshold, window)
+}
+
+func policyIn(e ldap.Entry, threshold, window string) (policy, error) {
 	r := stateReader{e: e}
 	p := policy{threshold: int(r.number(threshold)), window: interval(r.number(window))}
 	return p, r.err
