@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -72,12 +73,23 @@ func honest(base, filter string, asked []string) []fakeEntry {
 	return nil
 }
 
-// groupsIn are entries for the SIDs of a filter that are of the fake's domain.
-func groupsIn(filter string) (list []fakeEntry) {
+// fakeGroups are the groups of the fake's domain, by the filter of their SID. Their RIDs are 513 to 3999.
+var fakeGroups = sync.OnceValue(func() map[string]fakeEntry {
+	groups := map[string]fakeEntry{}
 	for rid := uint32(513); rid < 4000; rid++ {
-		if s := sid(fakeSID(rid)); strings.Contains(filter, s.filter()) {
-			name := fmt.Sprintf("g%d", rid)
-			list = append(list, fakeEntry{"CN=" + name + "," + fakeRoot, map[string][]string{"objectSid": {string(s)}, "sAMAccountName": {name}}})
+		name := fmt.Sprintf("g%d", rid)
+		groups[sid(fakeSID(rid)).filter()] = fakeEntry{"CN=" + name + "," + fakeRoot,
+			map[string][]string{"objectSid": {fakeSID(rid)}, "sAMAccountName": {name}}}
+	}
+	return groups
+})
+
+// groupsIn are the entries that the SIDs of a filter belong to.
+func groupsIn(filter string) (list []fakeEntry) {
+	for one := range strings.SplitAfterSeq(filter, ")") {
+		if e, ok := fakeGroups()[one]; ok {
+			e.attributes = maps.Clone(e.attributes)
+			list = append(list, e)
 		}
 	}
 	return list
