@@ -53,7 +53,8 @@ func readState(e ldap.Entry) (state, error) {
 	r := stateReader{e: e}
 	s := state{
 		flags: r.number(attrControl) | r.number(attrComputed), expires: fileTime(r.number(attrExpires)),
-		badCount: int(r.optional(attrBadCount)), badTime: fileTime(r.optional(attrBadTime)), policy: e.Text(attrPSO), hours: first(e.Values(attrHours)),
+		badCount: int(r.optional(attrBadCount)), badTime: fileTime(r.optional(attrBadTime)), policy: e.Text(attrPSO),
+		hours: first(e.Values(attrHours)),
 	}
 	s.mustChange = r.number(attrPwdLastSet) == 0 && s.flags&(flagNeverExpires|flagSmartcard) == 0
 	return s, r.err
