@@ -35,6 +35,8 @@ var mayImport = map[string][]string{
 	"store":           {"authn", "audit", "itusers", "keyring", "mfa"},
 	"cmd/idbridge":    {"*"},
 
+	"providers/activedirectory": {"authn", "providers/ldap"},
+
 	// For tests and measurements only.
 	"testenv":             {},
 	"testenv/soapclients": {},

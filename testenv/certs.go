@@ -70,12 +70,19 @@ func (a *Authority) Client(tb TB, name string) Certificate {
 	})
 }
 
+// issue fills in and signs a certificate; it ends tomorrow where the template does not say when.
 func (a *Authority) issue(tb TB, template *x509.Certificate) (c Certificate) {
 	tb.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	check(tb, err)
 	template.SerialNumber = serial
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	if template.NotAfter.IsZero() {
+		template.NotAfter = time.Now().Add(24 * time.Hour)
+	}
+	template.NotBefore = time.Now().Add(-time.Hour)
+	if template.NotBefore.After(template.NotAfter) {
+		template.NotBefore = template.NotAfter.Add(-time.Hour)
+	}
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	key := newKey(tb)
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)

@@ -19,6 +19,15 @@ need /usr/lib/ldap/argon2.so slapd-contrib
 need ldapsearch ldap-utils
 if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then missing="$missing postgresql"; fi
 need setpriv util-linux
+need /usr/sbin/samba samba samba-ad-dc winbind samba-vfs-modules
+need /usr/share/samba/setup/provision.ldif samba-ad-provision
+if ! ls /usr/lib/*/samba/ldb/samldb.so >/dev/null 2>&1; then
+	missing="$missing samba-dsdb-modules"
+fi
+need samba-tool samba-common-bin python3-samba
+need ldbmodify ldb-tools
+need tdbdump tdb-tools
+need kinit krb5-user
 need php php-cli
 if ! php -m 2>/dev/null | grep -qi '^soap$'; then missing="$missing php-soap php-xml"; fi
 if ! /usr/bin/python3 -c 'import zeep' 2>/dev/null; then missing="$missing python3 python3-zeep"; fi

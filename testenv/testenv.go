@@ -89,14 +89,13 @@ func Start(tb TB, ports []int, program string, args ...string) *Process {
 	}
 	tb.Cleanup(p.Kill)
 	for _, port := range ports {
-		p.waitForPort(tb, port)
+		p.waitFor(tb, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	}
 	return p
 }
 
-func (p *Process) waitForPort(tb TB, port int) {
+func (p *Process) waitFor(tb TB, addr string) {
 	tb.Helper()
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); {
 		if c, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
 			_ = c.Close()

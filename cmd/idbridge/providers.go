@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/providers/activedirectory"
 	"github.com/idbridge/idbridge/providers/ldap"
 )
 
@@ -16,7 +17,8 @@ type kind struct {
 // providers is the table of plug-ins. Adding one is its line here; see docs/adding-a-provider.md.
 func providers() map[string]kind {
 	return map[string]kind{
-		"ldap": provider(ldap.New),
+		"activedirectory": provider(activedirectory.New),
+		"ldap":            provider(ldap.New),
 	}
 }
 

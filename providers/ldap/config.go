@@ -53,6 +53,8 @@ type Config struct {
 	SearchPool     int           `yaml:"search_pool" doc:"connections per server for searches; default 4"`
 	BindPool       int           `yaml:"bind_pool" doc:"connections per server for users' binds; default 16"`
 	CacheTTL       time.Duration `yaml:"cache_ttl" doc:"how long a found account is remembered, never a password; default 120s, negative: not at all"`
+
+	dialect Dialect
 }
 
 // Attributes names the attributes that become an authn.Identity.
@@ -200,7 +202,7 @@ func (c *Config) checkNames(urlBase string) (errs []error) {
 	add(c.BaseDN == "", "base_dn: is required, here or at the end of a URL")
 	add(urlBase != "" && !sameDN(c.BaseDN, urlBase), "base_dn: %q differs from %q in urls", c.BaseDN, urlBase)
 	add(!isDN(c.BaseDN), "base_dn: %q is not a DN", c.BaseDN)
-	add(!isDN(c.BindDN), "bind_dn: %q is not a DN", c.BindDN)
+	add(!c.dialect.AnyBindName && !isDN(c.BindDN), "bind_dn: %q is not a DN", c.BindDN)
 	add(c.BindDN != "" && c.BindPassword == "", "bind_password: is required with bind_dn (an empty one would bind anonymously)")
 	add(c.BindDN == "" && c.BindPassword != "", "bind_dn: is required with bind_password")
 	_, known := scopes[c.Scope]

@@ -114,42 +114,50 @@ func (d *directory) memberFilter(dns []string, username string) string {
 	return b.String()
 }
 
-// find runs a paged search (RFC 2696) for groups, on one connection as paging demands, and returns the new ones.
+// find searches groups and returns the new ones.
 func (w *groupWalk) find(ctx context.Context, filter string) (fresh []string, err error) {
 	g := w.d.config.Groups
 	attributes := []string{"1.1"} // none, RFC 4511 section 4.5.1.8
 	if g.Name != "dn" {
 		attributes = []string{g.Name}
 	}
-	page := goldap.NewControlPaging(groupPage)
-	for {
-		result, err := w.conn.search(ctx, &goldap.SearchRequest{
-			BaseDN: g.BaseDN, Scope: goldap.ScopeWholeSubtree, SizeLimit: 0, Filter: filter, Attributes: attributes,
-			Controls: []goldap.Control{page},
-		})
-		if _, isAnswer := resultCode(err); isAnswer {
-			return nil, incomplete("%s did not list all groups: %s", w.conn.server.url, describe(err))
-		} else if err != nil {
-			return nil, err
+	err = w.conn.pages(ctx, &goldap.SearchRequest{
+		BaseDN: g.BaseDN, Scope: goldap.ScopeWholeSubtree, Filter: filter, Attributes: attributes,
+	}, func(e *goldap.Entry) error {
+		isNew, err := w.add(e.DN, groupName(e, g.Name))
+		if isNew {
+			fresh = append(fresh, e.DN)
 		}
-		if len(result.Referrals) > 0 {
-			return nil, incomplete("%s refers to another server for some groups; referrals are not followed", w.conn.server.url)
+		return err
+	})
+	return fresh, err
+}
+
+// pages runs a paged search (RFC 2696) for groups, on one connection as paging demands.
+func (c *conn) pages(ctx context.Context, r *goldap.SearchRequest, take func(*goldap.Entry) error) error {
+	page := goldap.NewControlPaging(groupPage)
+	r.Controls = []goldap.Control{page}
+	for {
+		result, err := c.search(ctx, r)
+		if _, isAnswer := resultCode(err); isAnswer {
+			return incomplete("%s did not list all groups: %s", c.server.url, describe(err))
+		} else if err != nil {
+			return err
+		}
+		if len(result.Referrals) > 0 && !c.server.config.dialect.SubtreeRefers {
+			return incomplete("%s refers to another server for some groups; referrals are not followed", c.server.url)
 		}
 		for _, e := range result.Entries {
-			isNew, err := w.add(e.DN, groupName(e, g.Name))
-			if err != nil {
-				return nil, err
-			}
-			if isNew {
-				fresh = append(fresh, e.DN)
+			if err := take(e); err != nil {
+				return err
 			}
 		}
 		next, more := goldap.FindControl(result.Controls, goldap.ControlTypePaging).(*goldap.ControlPaging)
 		if !more || len(next.Cookie) == 0 {
-			return fresh, nil
+			return nil
 		}
 		if len(result.Entries) == 0 {
-			return nil, incomplete("%s sends empty pages without end", w.conn.server.url)
+			return incomplete("%s sends empty pages without end", c.server.url)
 		}
 		page.SetCookie(next.Cookie)
 	}

@@ -117,13 +117,8 @@ func (d *directory) search(ctx context.Context, username string) (a authn.Accoun
 
 // Verify binds as the account, once. It implements authn.PasswordProvider.
 func (d *directory) Verify(ctx context.Context, account authn.Account, password authn.Secret) (authn.Identity, error) {
-	switch {
-	case password == "": // would bind anonymously, and succeed: RFC 4513 section 5.1.2
-		return authn.Identity{}, d.by(&authn.Error{Kind: authn.BadCredentials, Reason: reasonEmptyPassword})
-	case strings.ContainsRune(password.Reveal(), 0):
-		return authn.Identity{}, d.by(&authn.Error{Kind: authn.BadCredentials, Reason: reasonMalformedPass})
-	case account.Ref == "": // an empty DN too
-		return authn.Identity{}, d.by(authn.Errorf(authn.Internal, "bad_account", "the account has no DN"))
+	if err := CheckBind(account.Ref, password); err != nil {
+		return authn.Identity{}, d.by(err)
 	}
 	if err := d.settle(ctx, account, d.bind(ctx, account.Ref, password)); err != nil {
 		return authn.Identity{}, d.by(err)
@@ -131,6 +126,19 @@ func (d *directory) Verify(ctx context.Context, account authn.Account, password 
 	id := withOwnGroups(account).Identity
 	id.Factors = []string{authn.FactorPassword}
 	return id, nil
+}
+
+// CheckBind refuses what would bind anonymously, and succeed: RFC 4513 section 5.1.2.
+func CheckBind(dn string, password authn.Secret) error {
+	switch {
+	case password == "":
+		return &authn.Error{Kind: authn.BadCredentials, Reason: reasonEmptyPassword}
+	case strings.ContainsRune(password.Reveal(), 0):
+		return &authn.Error{Kind: authn.BadCredentials, Reason: reasonMalformedPass}
+	case dn == "":
+		return authn.Errorf(authn.Internal, "bad_account", "the account has no DN")
+	}
+	return nil
 }
 
 // bind proves a password on a connection that is used for nothing but binds. The question is put once: a bind whose
@@ -153,7 +161,7 @@ func (d *directory) bind(ctx context.Context, dn string, password authn.Secret) 
 		if _, answered := resultCode(err); err != nil && !answered {
 			return true, fromNetwork(ctx, c, err)
 		}
-		return true, bindOutcome(s.url, result, err)
+		return true, d.config.dialect.outcome(s.url, result, err)
 	})
 }
 

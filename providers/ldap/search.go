@@ -64,10 +64,14 @@ func (c *conn) search(ctx context.Context, r *goldap.SearchRequest) (*goldap.Sea
 
 // findEntry finds the one entry that the user filter matches.
 func (d *directory) findEntry(ctx context.Context, c *conn, username string) (*goldap.Entry, error) {
+	filter := strings.ReplaceAll(d.config.UserFilter, "{0}", goldap.EscapeFilter(username))
+	return d.findOne(ctx, c, filter, d.wanted)
+}
+
+// findOne finds the one entry that a filter matches.
+func (d *directory) findOne(ctx context.Context, c *conn, filter string, attributes []string) (*goldap.Entry, error) {
 	result, err := c.search(ctx, &goldap.SearchRequest{
-		BaseDN: d.config.BaseDN, Scope: scopes[d.config.Scope], SizeLimit: 2,
-		Filter:     strings.ReplaceAll(d.config.UserFilter, "{0}", goldap.EscapeFilter(username)),
-		Attributes: d.wanted,
+		BaseDN: d.config.BaseDN, Scope: scopes[d.config.Scope], SizeLimit: 2, Filter: filter, Attributes: attributes,
 	})
 	code, isAnswer := resultCode(err)
 	switch {

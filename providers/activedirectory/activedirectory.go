@@ -1,0 +1,189 @@
+// Package activedirectory proves passwords against one Active Directory domain.
+//
+// It owns what is particular to that product: how a user may be written (UPN, DOMAIN\user), what a refusal and an
+// account's attributes mean, the domain's lock-out policy and security groups. It leaves connections, fail-over, TLS and
+// the protocol to package ldap, and to package authn whether an attempt is allowed and what a refusal may reveal.
+package activedirectory
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/providers/ldap"
+)
+
+// domain is a configured domain. It is safe for concurrent use.
+type domain struct {
+	id        string
+	config    Config
+	root      string // DN of the domain
+	names     names
+	directory *ldap.Directory
+	policies  *policies
+	readings  *readings
+	groups    *groupNames
+	access    access
+	now       func() time.Time
+}
+
+// New makes a provider of a domain. It reads the certificate files and reports every mistake in cfg at once, naming the
+// YAML key; it dials nothing.
+//
+// Errors of the provider have the Kinds BadCredentials, Locked and Unavailable; docs/errors.md lists the reasons.
+func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error) {
+	match, routeErr := route.Matcher()
+	d, err := open(id, cfg)
+	if err := errors.Join(routeErr, err); err != nil {
+		return authn.Provider{}, err
+	}
+	return authn.Provider{ID: id, Label: label, Match: match, Password: d, Lookup: d.Lookup, Check: d.Check}, nil
+}
+
+func open(id string, cfg Config) (*domain, error) {
+	problems := cfg.prepare()
+	dialect := ldap.Dialect{AnyBindName: true, SubtreeRefers: true, Refused: refused}
+	directory, err := ldap.Open(id, cfg.ldap(), dialect)
+	if err := errors.Join(append(problems, err)...); err != nil {
+		return nil, err
+	}
+	d := &domain{id: id, config: cfg, root: domainDN(cfg.Domain), directory: directory, now: time.Now}
+	d.names = names{domain: cfg.Domain, short: cfg.NetBIOSNames, suffixes: cfg.UPNSuffixes, email: cfg.SignInByEmail}
+	d.access = access{allow: cfg.AllowGroups, deny: cfg.DenyGroups}
+	clock := func() time.Time { return d.now() }
+	d.policies, d.readings, d.groups = newPolicies(clock), newReadings(clock), newGroupNames(clock)
+	return d, nil
+}
+
+// Find searches the account behind a name in any of its spellings, or remembers it from less than cache_ttl ago. It
+// implements authn.PasswordProvider. What it finds of the account's state is not told before a password was proven.
+func (d *domain) Find(ctx context.Context, username string) (authn.Account, error) {
+	if a, ok := d.directory.Recall(username); ok {
+		return a, nil
+	}
+	a, state, err := d.search(ctx, username)
+	if err != nil {
+		return authn.Account{}, err
+	}
+	d.directory.Remember(username, a)
+	d.readings.keep(a.Subject, state)
+	return a, nil
+}
+
+// search asks for the account, its state and its groups, on one connection.
+func (d *domain) search(ctx context.Context, username string) (a authn.Account, s state, err error) {
+	name, err := d.names.read(username)
+	if err != nil {
+		return a, s, d.directory.By(err)
+	}
+	err = d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) error {
+		e, err := on.FindOne(ctx, name.filter, append(identityAttributes(), stateAttributes()...)...)
+		if err != nil {
+			return err
+		}
+		if err := name.fits(e); err != nil {
+			return err
+		}
+		if a, err = d.account(e); err != nil {
+			return err
+		}
+		if s, err = readState(e); err != nil {
+			return err
+		}
+		a.Groups, err = d.groupsOf(ctx, on, e)
+		return err
+	})
+	return a, s, err
+}
+
+// Verify binds as the account, once, unless one more wrong password could lock it. It implements authn.PasswordProvider.
+func (d *domain) Verify(ctx context.Context, account authn.Account, password authn.Secret) (authn.Identity, error) {
+	if err := ldap.CheckBind(account.Ref, password); err != nil {
+		return authn.Identity{}, d.directory.By(err)
+	}
+	if err := d.mayTry(ctx, account); err != nil {
+		return authn.Identity{}, err
+	}
+	if err := d.directory.Bind(ctx, account.Ref, password); err != nil {
+		return authn.Identity{}, err
+	}
+	if err := d.access.check(account.Groups); err != nil {
+		return authn.Identity{}, d.directory.By(err)
+	}
+	id := account.Identity
+	id.Factors = []string{authn.FactorPassword}
+	return id, nil
+}
+
+// mayTry reads how many wrong passwords the account has left. The reading that came with the search serves one attempt;
+// any other attempt reads anew, and learns with it whether the DN still is the account that was found.
+func (d *domain) mayTry(ctx context.Context, account authn.Account) error {
+	s, fresh := d.readings.take(account.Subject)
+	var limit policy
+	err := d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) (err error) {
+		if !fresh {
+			if s, err = d.stateNow(ctx, on, account); err != nil {
+				return err
+			}
+		}
+		limit, err = d.policies.of(ctx, on, d.root, s.policy)
+		return err
+	})
+	if err == nil {
+		err = d.directory.By(s.mayTry(limit, d.config.LockoutMargin, d.now()))
+	}
+	return err
+}
+
+// stateNow reads the state of an account that was found earlier.
+func (d *domain) stateNow(ctx context.Context, on *ldap.Session, account authn.Account) (state, error) {
+	e, found, err := on.Read(ctx, account.Ref, append(stateAttributes(), attrGUID)...)
+	if err != nil {
+		return state{}, err
+	}
+	subject := ""
+	if found {
+		if subject, err = subjectOf(e); err != nil {
+			return state{}, err
+		}
+	}
+	if subject != account.Subject {
+		d.directory.Forget(account)
+		return state{}, authn.Errorf(authn.Unavailable, reasonChanged, "%q is not the entry any more that was found", account.Ref)
+	}
+	return readState(e)
+}
+
+// Lookup finds an account whose name a web server in front has vouched for, and re-checks its state. It never answers from
+// the cache.
+func (d *domain) Lookup(ctx context.Context, username string) (authn.Identity, error) {
+	a, s, err := d.search(ctx, username)
+	if err != nil {
+		return authn.Identity{}, err
+	}
+	if err := errors.Join(s.mayEnter(d.now()), d.access.check(a.Groups)); err != nil {
+		return authn.Identity{}, d.directory.By(err)
+	}
+	return a.Identity, nil
+}
+
+// Check tries every server, and whether the lock-out policies of the domain can be read.
+func (d *domain) Check(ctx context.Context) error {
+	if err := d.directory.Check(ctx); err != nil {
+		return err
+	}
+	return d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) error {
+		if _, err := readPolicy(ctx, on, d.root, attrThreshold, attrWindow); err != nil {
+			return err
+		}
+		container := "CN=Password Settings Container,CN=System," + d.root
+		return on.Pages(ctx, container, "(objectClass=*)", func(e ldap.Entry) error {
+			if ldap.SameDN(e.DN(), container) {
+				return nil
+			}
+			_, err := policyIn(e, attrPSOThreshold, attrPSOWindow)
+			return err
+		}, attrPSOThreshold, attrPSOWindow)
+	})
+}

@@ -1,0 +1,188 @@
+package activedirectory
+
+import (
+	"encoding/hex"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/idbridge/idbridge/authn"
+)
+
+func TestSubCodes(t *testing.T) {
+	for words, want := range map[string]uint64{
+		windows("52e"): 0x52e,
+		"80090308: LdapErr: DSID-0C0903A9, comment: AcceptSecurityContext error, data 775, v1db1": 0x775,
+		"data 52e, ": 0, "AcceptSecurityContext error, data 52e": 0, "AcceptSecurityContext error, data xyz, v1": 0,
+		"AcceptSecurityContext error, data -52e, v1": 0, "AcceptSecurityContext error, data 100000000, v1": 0, "": 0,
+	} {
+		if code, ok := subCode(words); code != want || ok != (want != 0) {
+			t.Errorf("%q: %x %v, want %x", words, code, ok, want)
+		}
+	}
+}
+
+// FuzzSubCode: whatever a server says, a refused bind stays refused, and only Windows' own code for it is a wrong password.
+func FuzzSubCode(f *testing.F) {
+	for _, code := range []string{"525", "52e", "530", "531", "532", "533", "701", "773", "775", "0", "ffffffff", "52E", "+52e", "0x52e", ""} {
+		f.Add(windows(code))
+	}
+	f.Add("AcceptSecurityContext error, data AcceptSecurityContext error, data 52e, v1")
+	f.Fuzz(func(t *testing.T, words string) {
+		err := refused(words)
+		code, ok := subCode(words)
+		if ok != (err != nil) {
+			t.Fatalf("%q: %v, code found: %v", words, err, ok)
+		}
+		if err == nil {
+			return
+		}
+		counts := authn.KindOf(err) == authn.BadCredentials
+		if counts != (code == 0x52e || code == 0x525) || authn.KindOf(err) == authn.Internal || authn.KindOf(err) == authn.OK {
+			t.Errorf("%q: %v", words, err)
+		}
+	})
+}
+
+// TestReadingsOfAName: each spelling is searched in every way in which the domain could understand it.
+func TestReadingsOfAName(t *testing.T) {
+	n := names{domain: "corp.test", short: []string{"CORP"}, suffixes: []string{"alt.test"}}
+	byMail := n
+	byMail.email = true
+	const ann = "(sAMAccountName=ann)(sAMAccountName=ann@corp.test)(userPrincipalName=ann@corp.test)(userPrincipalName=ann)"
+	for _, test := range []struct {
+		n           names
+		typed, want string
+	}{
+		{n, "ann", ann},
+		{n, `corp\ann`, ann},
+		{n, "ann@corp.test", ann},
+		{n, "ann@alt.test", "(userPrincipalName=ann@alt.test)(sAMAccountName=ann@alt.test)"},
+		{byMail, "ann@alt.test", "(userPrincipalName=ann@alt.test)(sAMAccountName=ann@alt.test)(mail=ann@alt.test)"},
+		{byMail, "ann@corp.test", ann + "(mail=ann@corp.test)"},
+		{byMail, "ann@mail.test", "(mail=ann@mail.test)"},
+		{n, "a*)(b", strings.ReplaceAll(ann, "ann", `a\2a\29\28b`)},
+	} {
+		got, err := test.n.read(test.typed)
+		if want := "(&(objectCategory=person)(objectClass=user)(|" + test.want + "))"; err != nil || got.filter != want {
+			t.Errorf("%s: %s (%v), want %s", test.typed, got.filter, err, want)
+		}
+	}
+}
+
+func TestTextOfIDs(t *testing.T) {
+	b, _ := hex.DecodeString("a0b1c2d3e4f5061728394a5b6c7d8e9f")
+	if got := guidText(b); got != "d3c2b1a0-f5e4-1706-2839-4a5b6c7d8e9f" {
+		t.Errorf("GUID %s", got)
+	}
+	s, ok := parseSID([]byte("\x01\x02\x00\x00\x00\x00\x00\x05\x20\x00\x00\x00\x20\x02\x00\x00"))
+	if !ok || s.String() != "S-1-5-32-544" || s.sibling(545).String() != "S-1-5-32-545" || s.domain() != s.sibling(1).domain() {
+		t.Errorf("SID %s %v", s, ok)
+	}
+	for _, bad := range []string{"", "\x01", "\x02\x00\x00\x00\x00\x00\x00\x05", "\x01\x01\x00\x00\x00\x00\x00\x05", "\x01\x00\x00\x00\x00\x00\x00\x05x"} {
+		if s, ok := parseSID([]byte(bad)); ok {
+			t.Errorf("%x is taken for the SID %s", bad, s)
+		}
+	}
+}
+
+func TestTimes(t *testing.T) {
+	if got := fileTime(116444736010000000); !got.Equal(time.Unix(1, 0)) {
+		t.Errorf("got %v", got)
+	}
+	for _, never := range []int64{0, -1, 1<<63 - 1} {
+		if !fileTime(never).IsZero() {
+			t.Errorf("%d is %v", never, fileTime(never))
+		}
+	}
+	for n, want := range map[int64]time.Duration{-18000000000: 30 * time.Minute, 0: 0} {
+		if got := interval(n); got != want {
+			t.Errorf("%d is %v", n, got)
+		}
+	}
+	for _, forEver := range []int64{-1 << 63, -1<<63 + 1, 5} {
+		if got := interval(forEver); got < 100*365*24*time.Hour || got+clockSlack < 0 {
+			t.Errorf("%d is %v", forEver, got)
+		}
+	}
+}
+
+func TestStates(t *testing.T) {
+	now := time.Date(2026, 11, 24, 10, 30, 0, 0, time.UTC) // a Tuesday
+	hours := make([]byte, 21)
+	hours[(2*24+10)/8] = 1 << ((2*24 + 10) % 8)
+	for name, test := range map[string]struct {
+		state  state
+		reason string
+	}{
+		"well":             {state{}, "ok"},
+		"disabled":         {state{flags: 0x200 | flagDisabled}, reasonDisabled},
+		"locked":           {state{flags: flagLocked}, reasonLocked},
+		"expired":          {state{expires: now}, reasonExpired},
+		"expires soon":     {state{expires: now.Add(time.Second)}, "ok"},
+		"must change":      {state{mustChange: true, flags: flagPasswordExpired}, reasonMustChange},
+		"password expired": {state{flags: flagPasswordExpired}, reasonPassExpired},
+		"in the hours":     {state{hours: hours}, "ok"},
+		"torn hours":       {state{hours: hours[:2]}, reasonHours},
+	} {
+		if got := authn.ReasonOf(test.state.mayEnter(now)); got != test.reason {
+			t.Errorf("%s: %s, want %s", name, got, test.reason)
+		}
+	}
+	for _, off := range []time.Duration{-31 * time.Minute, 30 * time.Minute} {
+		if got := authn.ReasonOf((state{hours: hours}).mayEnter(now.Add(off).In(time.FixedZone("", 3600)))); got != reasonHours {
+			t.Errorf("%v off: %s", off, got)
+		}
+	}
+}
+
+func TestMayTry(t *testing.T) {
+	now := time.Now()
+	p := policy{threshold: 5, window: 30 * time.Minute}
+	for name, test := range map[string]struct {
+		state  state
+		policy policy
+		margin int
+		want   string
+	}{
+		"clean":                 {state{}, p, 1, "ok"},
+		"two left":              {state{badCount: 3, badTime: now}, p, 1, "ok"},
+		"one left":              {state{badCount: 4, badTime: now}, p, 1, reasonNearLockout},
+		"a wider margin":        {state{badCount: 3, badTime: now}, p, 2, reasonNearLockout},
+		"margin over threshold": {state{badCount: 1, badTime: now}, p, 9, reasonNearLockout},
+		"clean, margin over":    {state{}, p, 9, "ok"},
+		"forgotten":             {state{badCount: 4, badTime: now.Add(-36 * time.Minute)}, p, 1, "ok"},
+		"by a slow clock":       {state{badCount: 4, badTime: now.Add(-34 * time.Minute)}, p, 1, reasonNearLockout},
+		"in the future":         {state{badCount: 4, badTime: now.Add(time.Hour)}, p, 1, reasonNearLockout},
+		"no time":               {state{badCount: 4}, p, 1, reasonNearLockout},
+		"no threshold":          {state{badCount: 400, badTime: now}, policy{}, 1, "ok"},
+		"locked":                {state{flags: flagLocked}, policy{}, 1, reasonLocked},
+	} {
+		if got := authn.ReasonOf(test.state.mayTry(test.policy, test.margin, now)); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
+func TestReadingsAreForgotten(t *testing.T) {
+	now := time.Now()
+	r := newReadings(func() time.Time { return now })
+	r.keep("a", state{badCount: 1})
+	if s, ok := r.take("a"); !ok || s.badCount != 1 {
+		t.Error("the reading is not there")
+	}
+	if _, ok := r.take("a"); ok {
+		t.Error("a reading served twice")
+	}
+	r.keep("a", state{})
+	now = now.Add(readingFor)
+	if _, ok := r.take("a"); ok {
+		t.Error("an old reading was believed")
+	}
+	for i := range maxKept + 10 {
+		r.keep(strings.Repeat("x", i%100)+string(rune(i)), state{})
+	}
+	if len(r.kept) > maxKept {
+		t.Errorf("%d readings kept", len(r.kept))
+	}
+}

@@ -1,0 +1,156 @@
+package ldap
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	goldap "github.com/go-ldap/ldap/v3"
+
+	"github.com/idbridge/idbridge/authn"
+)
+
+// Dialect is what a kind of directory says differently from the standards.
+type Dialect struct {
+	// AnyBindName lets bind_dn be whatever the servers take in a bind, for instance user@domain.
+	AnyBindName bool
+	// SubtreeRefers says that a search of the whole tree always comes with referrals, to partitions that hold no groups of
+	// this directory: they do not make a list of groups incomplete.
+	SubtreeRefers bool
+	// Refused judges a user's bind that was answered with invalidCredentials, by the server's own words. nil, or a nil
+	// answer, leaves the judgement to this package: a wrong password.
+	Refused func(diagnostic string) error
+}
+
+func (x Dialect) outcome(server string, result *goldap.SimpleBindResult, err error) error {
+	var e *goldap.Error
+	if x.Refused != nil && errors.As(err, &e) && e.ResultCode == goldap.LDAPResultInvalidCredentials && e.Err != nil {
+		if refusal := x.Refused(e.Err.Error()); refusal != nil {
+			return refusal
+		}
+	}
+	return bindOutcome(server, result, err)
+}
+
+// Directory is the seam for a provider that speaks a dialect: the servers with their pools, fail-over, deadlines, TLS and
+// the memory of found accounts, without an opinion on what an account looks like. It is safe for concurrent use. Every
+// error of its methods has a Kind and names the provider.
+type Directory struct{ d *directory }
+
+// Open makes a Directory. Like New it reports every mistake in cfg at once and dials nothing.
+func Open(id string, cfg Config, dialect Dialect) (*Directory, error) {
+	cfg.dialect = dialect
+	d, err := open(id, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Directory{d}, nil
+}
+
+// Ask puts one or more questions over a connection bound to the service account, on the first server that answers; a
+// server that does not answer leads to the next one. So question may run several times, and must change nothing.
+func (d *Directory) Ask(ctx context.Context, question func(context.Context, *Session) error) error {
+	err := d.d.searching(ctx, func(ctx context.Context, c *conn) error { return question(ctx, &Session{d.d, c}) })
+	return d.By(err)
+}
+
+// Bind proves the password of the entry named dn, with at most one attempt at one server. BadCredentials for a wrong,
+// empty or malformed password; what Dialect.Refused says; Unavailable without an answer.
+func (d *Directory) Bind(ctx context.Context, dn string, password authn.Secret) error {
+	if err := CheckBind(dn, password); err != nil {
+		return d.By(err)
+	}
+	return d.By(d.d.bind(ctx, dn, password))
+}
+
+// Recall returns the account that Remember was told for the very same spelling of a name within the last cache_ttl.
+func (d *Directory) Recall(name string) (authn.Account, bool) {
+	a, ok := d.d.cache.find(name)
+	return withOwnGroups(a), ok
+}
+
+// Remember keeps an account under a name.
+func (d *Directory) Remember(name string, a authn.Account) { d.d.cache.add(name, withOwnGroups(a)) }
+
+// Forget makes the account be searched anew, under whichever name.
+func (d *Directory) Forget(a authn.Account) { d.d.cache.drop(a) }
+
+// Check tries every server: connection, TLS, service account, base DN and one search for a user.
+func (d *Directory) Check(ctx context.Context) error { return d.d.Check(ctx) }
+
+// Close closes the idle connections, and those in use when they are no longer.
+func (d *Directory) Close() { d.d.servers.close() }
+
+// By names the provider in an error; an error without a Kind becomes Unavailable. nil stays nil.
+func (d *Directory) By(err error) error {
+	if err == nil {
+		return nil
+	}
+	return d.d.by(err)
+}
+
+// Session is one connection for questions, on loan until the function it was given to returns.
+type Session struct {
+	d *directory
+	c *conn
+}
+
+// Server is the URL of the server that answers, for messages.
+func (s *Session) Server() string { return s.c.server.url }
+
+// FindOne finds the one entry under base_dn that a filter matches. BadCredentials for none and for several.
+func (s *Session) FindOne(ctx context.Context, filter string, attributes ...string) (Entry, error) {
+	e, err := s.d.findOne(ctx, s.c, filter, attributes)
+	return Entry{e}, err
+}
+
+// Read reads one entry by its DN; found is false when it is not there. The empty DN is the server's own entry.
+func (s *Session) Read(ctx context.Context, dn string, attributes ...string) (e Entry, found bool, err error) {
+	entry, found, err := s.c.readEntry(ctx, dn, "(objectClass=*)", attributes...)
+	return Entry{entry}, found, err
+}
+
+// Pages runs a paged search below base and hands each entry to take. It finds all entries or returns an error.
+func (s *Session) Pages(ctx context.Context, base, filter string, take func(Entry) error, attributes ...string) error {
+	return s.c.pages(ctx, &goldap.SearchRequest{
+		BaseDN: base, Scope: goldap.ScopeWholeSubtree, Filter: filter, Attributes: attributes,
+	}, func(e *goldap.Entry) error { return take(Entry{e}) })
+}
+
+// Entry is one entry as a server sent it.
+type Entry struct{ e *goldap.Entry }
+
+// DN is its name.
+func (e Entry) DN() string { return e.e.DN }
+
+// Text is the first value of an attribute; empty where there is none.
+func (e Entry) Text(attribute string) string { return e.e.GetEqualFoldAttributeValue(attribute) }
+
+// Values are the bytes of all values of an attribute.
+func (e Entry) Values(attribute string) [][]byte {
+	return e.e.GetEqualFoldRawAttributeValues(attribute)
+}
+
+// Options finds the options (RFC 4512 section 2.5.2) under which an attribute came, for instance range=0-1499; nil where
+// it came without, or not at all.
+func (e Entry) Options(attribute string) []string {
+	for _, a := range e.e.Attributes {
+		if name, options, ok := strings.Cut(a.Name, ";"); ok && strings.EqualFold(name, attribute) {
+			return slices.DeleteFunc(strings.Split(options, ";"), func(s string) bool { return s == "" })
+		}
+	}
+	return nil
+}
+
+// CheckName refuses names that a directory may read as another one; New's provider applies it as well.
+func CheckName(username string) error { return checkName(username) }
+
+// Escape makes a text literal in a filter, RFC 4515 section 3.
+func Escape(text string) string { return goldap.EscapeFilter(text) }
+
+// IsDN tells whether a text is a DN; the empty one is.
+func IsDN(text string) bool { return isDN(text) }
+
+// SameDN tells whether two texts are one DN, in upper or lower case.
+func SameDN(a, b string) bool { return sameDN(a, b) }
