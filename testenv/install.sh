@@ -52,6 +52,6 @@ npm_dir=.cache/npm-soap
 if [ ! -d "$npm_dir/node_modules/soap" ]; then
 	echo "test-setup: installing npm soap into $npm_dir"
 	mkdir -p "$npm_dir"
-	npm install --prefix "$npm_dir" --no-save --no-audit --no-fund --silent soap@1.13.0
+	npm install --prefix "$npm_dir" --no-save --no-audit --no-fund --loglevel error soap@1.13.0
 fi
 echo "test-setup: everything the tests need is here"
