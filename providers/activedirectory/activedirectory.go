@@ -43,15 +43,19 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 
 func open(id string, cfg Config) (*domain, error) {
 	problems := cfg.prepare()
-	dialect := ldap.Dialect{AnyBindName: true, SubtreeRefers: true, Refused: refused}
+	d := &domain{id: id, config: cfg, root: domainDN(cfg.Domain), now: time.Now}
+	clock := func() time.Time { return d.now() }
+	dialect := ldap.Dialect{AnyBindName: true, SubtreeRefers: true, Refused: refused, Resolver: resolver(cfg.DNSServers)}
+	if len(cfg.URLs) == 0 {
+		dialect.Servers = newLocator(cfg, dialect.Resolver, clock).servers
+	}
 	directory, err := ldap.Open(id, cfg.ldap(), dialect)
 	if err := errors.Join(append(problems, err)...); err != nil {
 		return nil, err
 	}
-	d := &domain{id: id, config: cfg, root: domainDN(cfg.Domain), directory: directory, now: time.Now}
+	d.directory = directory
 	d.names = names{domain: cfg.Domain, short: cfg.NetBIOSNames, suffixes: cfg.UPNSuffixes, email: cfg.SignInByEmail}
 	d.access = access{allow: cfg.AllowGroups, deny: cfg.DenyGroups}
-	clock := func() time.Time { return d.now() }
 	d.policies, d.readings, d.groups = newPolicies(clock), newReadings(clock), newGroupNames(clock)
 	return d, nil
 }

@@ -3,6 +3,7 @@ package ldap
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 
@@ -15,6 +16,11 @@ import (
 type Dialect struct {
 	// AnyBindName lets bind_dn be whatever the servers take in a bind, for instance user@domain.
 	AnyBindName bool
+	// Servers finds the servers, as URLs in order of preference, where none are configured. It is asked before every
+	// question, so it must answer from memory as a rule. What changes leaves the servers that stay alone.
+	Servers func(context.Context) (urls []string, err error)
+	// Resolver finds the addresses of servers; nil is the system's.
+	Resolver *net.Resolver
 	// SubtreeRefers says that a search of the whole tree always comes with referrals, to partitions that hold no groups of
 	// this directory: they do not make a list of groups incomplete.
 	SubtreeRefers bool
@@ -80,7 +86,12 @@ func (d *Directory) Forget(a authn.Account) { d.d.cache.drop(a) }
 func (d *Directory) Check(ctx context.Context) error { return d.d.Check(ctx) }
 
 // Close closes the idle connections, and those in use when they are no longer.
-func (d *Directory) Close() { d.d.servers.close() }
+func (d *Directory) Close() {
+	d.d.servers.close()
+	if d.d.located != nil {
+		d.d.located.close()
+	}
+}
 
 // By names the provider in an error; an error without a Kind becomes Unavailable. nil stays nil.
 func (d *Directory) By(err error) error {
