@@ -41,38 +41,43 @@ func newLocator(c Config, r *net.Resolver, now func() time.Time) *locator {
 	return &locator{domain: c.Domain, site: c.Site, startTLS: c.StartTLS, resolver: r, now: now}
 }
 
-// servers are the URLs of the domain controllers. Unavailable while none was ever found.
+// servers are the URLs of the domain controllers. Unavailable while none was ever found. Only then a caller waits for DNS:
+// what is known serves until a question beside it is answered.
 func (l *locator) servers(ctx context.Context) ([]string, error) {
 	l.mu.Lock()
-	due := !l.now().Before(l.next) && (!l.asking || len(l.urls) == 0 && l.why == nil)
-	l.asking = l.asking || due
 	urls, why := l.urls, l.why
+	due := !l.now().Before(l.next) && !l.asking
+	l.asking = l.asking || due && len(urls) > 0
 	l.mu.Unlock()
-	if !due {
-		return known(urls, why)
+	switch {
+	case !due:
+		return urls, why
+	case len(urls) > 0:
+		go l.ask(context.WithoutCancel(ctx))
+		return urls, nil
 	}
-	urls, why = l.lookup(ctx)
+	l.ask(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.urls, l.why
+}
+
+// ask puts the question, within dnsTimeout, and keeps the answer. No answer takes nothing away.
+func (l *locator) ask(ctx context.Context) {
+	urls, err := l.lookup(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.asking = false
 	switch {
-	case why == nil:
+	case err == nil:
 		l.urls, l.why, l.next = urls, nil, l.now().Add(locatedFor)
-	case ctx.Err() != nil && len(l.urls) == 0: // the caller went away; that says nothing about DNS
-		return nil, why
-	case len(l.urls) == 0:
-		l.why, l.next = why, l.now().Add(firstIn)
-	default:
+	case len(l.urls) > 0:
 		l.next = l.now().Add(locateIn)
+	case ctx.Err() != nil: // the caller's time was up, which says nothing about DNS
+		l.why = err
+	default:
+		l.why, l.next = err, l.now().Add(firstIn)
 	}
-	return known(l.urls, l.why)
-}
-
-func known(urls []string, why error) ([]string, error) {
-	if len(urls) > 0 {
-		return urls, nil
-	}
-	return nil, why
 }
 
 // lookup asks for the controllers of the site, then for all of them.

@@ -19,7 +19,7 @@ type located struct {
 	servers servers
 }
 
-// list are the servers to ask now, in order of preference.
+// list are the servers to ask now, in order of preference, and at least one: nobody asked must not read as nobody objected.
 func (d *directory) list(ctx context.Context) (servers, error) {
 	if d.located == nil {
 		return d.servers, nil
@@ -27,6 +27,9 @@ func (d *directory) list(ctx context.Context) (servers, error) {
 	urls, err := d.config.dialect.Servers(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if len(urls) == 0 {
+		return nil, authn.Errorf(authn.Unavailable, reasonUnreachable, "no server is known")
 	}
 	return d.located.update(urls)
 }
