@@ -271,7 +271,8 @@ func TestLockedElsewhere(t *testing.T) {
 	}
 }
 
-// TestAFineGrainedPolicyOfTheDomain: the account has a policy of its own, which the service account must be able to read.
+// TestAFineGrainedPolicyOfTheDomain: the account has a policy of its own, which the service account must be able to
+// read.
 func TestAFineGrainedPolicyOfTheDomain(t *testing.T) {
 	dc := testenv.Samba(t, testenv.SambaConfig{})
 	dc.SetLockout(t, 50, time.Hour)
@@ -391,7 +392,8 @@ func TestAccessByGroup(t *testing.T) {
 	}
 }
 
-// TestRecycledDN gives the DN of a cached account to another person, whose password then proves nothing about the first.
+// TestRecycledDN gives the DN of a cached account to another person, whose password then proves nothing about the
+// first.
 func TestRecycledDN(t *testing.T) {
 	dc := testenv.Samba(t, testenv.SambaConfig{})
 	d := connect(t, configFor(dc))

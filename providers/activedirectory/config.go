@@ -123,8 +123,8 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// ldap is the part of the configuration that every LDAP directory has. The filter is for Check; plain ldap:// is refused
-// in prepare, with an advice that fits.
+// ldap is the part of the configuration that every LDAP directory has. The filter is for Check; plain ldap:// is
+// refused in prepare, with an advice that fits.
 func (c *Config) ldap() ldap.Config {
 	return ldap.Config{
 		URLs: c.URLs, StartTLS: c.StartTLS, InsecurePlaintext: !c.StartTLS, CAFile: c.CAFile, ServerName: c.ServerName,

@@ -160,7 +160,8 @@ func (f *fake) answer(op *ber.Packet) (list []*ber.Packet) {
 	return append(list, fakeResult(searchDone, 0, ""))
 }
 
-// decompile writes a filter's equality matches as text, the value as Escape or sid.filter would; nothing else is needed.
+// decompile writes a filter's equality matches as text, the value as Escape or sid.filter would; nothing else is
+// needed.
 func decompile(p *ber.Packet) string {
 	const equality = 3
 	if p.Tag == equality && len(p.Children) == 2 {

@@ -22,7 +22,8 @@ func TestSubCodes(t *testing.T) {
 	}
 }
 
-// FuzzSubCode: whatever a server says, a refused bind stays refused, and only Windows' own code for it is a wrong password.
+// FuzzSubCode: whatever a server says, a refused bind stays refused, and only Windows' own code for it is a wrong
+// password.
 func FuzzSubCode(f *testing.F) {
 	for _, code := range []string{"525", "52e", "530", "531", "532", "533", "701", "773", "775", "0", "ffffffff", "52E", "+52e", "0x52e", ""} {
 		f.Add(windows(code))

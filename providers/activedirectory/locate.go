@@ -41,8 +41,8 @@ func newLocator(c Config, r *net.Resolver, now func() time.Time) *locator {
 	return &locator{domain: c.Domain, site: c.Site, startTLS: c.StartTLS, resolver: r, now: now}
 }
 
-// servers are the URLs of the domain controllers. Unavailable while none was ever found. Only then a caller waits for DNS:
-// what is known serves until a question beside it is answered.
+// servers are the URLs of the domain controllers. Unavailable while none was ever found. Only then a caller waits
+// for DNS: what is known serves until a question beside it is answered.
 func (l *locator) servers(ctx context.Context) ([]string, error) {
 	l.mu.Lock()
 	urls, why := l.urls, l.why
@@ -109,8 +109,8 @@ func (l *locator) lookup(ctx context.Context) (urls []string, err error) {
 		"finding domain controllers: %w: set dns_servers to servers that know the domain, or list urls", err)
 }
 
-// url is the server of a record. Who can forge DNS must not be able to name a server elsewhere, for which a certificate of
-// a public authority is easily had: only names in the domain are taken.
+// url is the server of a record. Who can forge DNS must not be able to name a server elsewhere, for which a
+// certificate of a public authority is easily had: only names in the domain are taken.
 func (l *locator) url(r *net.SRV) (string, bool) {
 	host := strings.ToLower(strings.TrimSuffix(r.Target, "."))
 	if !strings.HasSuffix(host, "."+strings.ToLower(l.domain)) || !isDomain(host) {

@@ -51,8 +51,8 @@ func node(t *testing.T, dc *testenv.SambaDC, file string, now func() time.Time) 
 	return s
 }
 
-// TestTwoNodesNeverLock sends wrong passwords, in several spellings of one name, through two nodes on one database. Time
-// passes between them, so that the throttle lets more through than the domain would bear.
+// TestTwoNodesNeverLock sends wrong passwords, in several spellings of one name, through two nodes on one database.
+// Time passes between them, so that the throttle lets more through than the domain would bear.
 func TestTwoNodesNeverLock(t *testing.T) {
 	const threshold, window = 5, time.Hour
 	dc := testenv.Samba(t, testenv.SambaConfig{})

@@ -39,9 +39,9 @@ func (x Dialect) outcome(server string, result *goldap.SimpleBindResult, err err
 	return bindOutcome(server, result, err)
 }
 
-// Directory is the seam for a provider that speaks a dialect: the servers with their pools, fail-over, deadlines, TLS and
-// the memory of found accounts, without an opinion on what an account looks like. It is safe for concurrent use. Every
-// error of its methods has a Kind and names the provider.
+// Directory is the seam for a provider that speaks a dialect: the servers with their pools, fail-over, deadlines,
+// TLS and the memory of found accounts, without an opinion on what an account looks like. It is safe for concurrent
+// use. Every error of its methods has a Kind and names the provider.
 type Directory struct{ d *directory }
 
 // Open makes a Directory. Like New it reports every mistake in cfg at once and dials nothing.
@@ -143,8 +143,8 @@ func (e Entry) Values(attribute string) [][]byte {
 	return e.e.GetEqualFoldRawAttributeValues(attribute)
 }
 
-// Options finds the options (RFC 4512 section 2.5.2) under which an attribute came, for instance range=0-1499; nil where
-// it came without, or not at all.
+// Options finds the options (RFC 4512 section 2.5.2) under which an attribute came, for instance range=0-1499; nil
+// where it came without, or not at all.
 func (e Entry) Options(attribute string) []string {
 	for _, a := range e.e.Attributes {
 		if name, options, ok := strings.Cut(a.Name, ";"); ok && strings.EqualFold(name, attribute) {

@@ -30,7 +30,8 @@ func TestNoServerIsNoSuccess(t *testing.T) {
 	}
 }
 
-// TestServersComeAndGo: what a dialect names is asked; a server that stays keeps its connections, one that goes loses them.
+// TestServersComeAndGo: what a dialect names is asked; a server that stays keeps its connections, one that goes
+// loses them.
 func TestServersComeAndGo(t *testing.T) {
 	first, second := lying(t, answers{}), lying(t, answers{})
 	urls := []string{first.url}

@@ -9,8 +9,8 @@ import (
 	"github.com/idbridge/idbridge/authn"
 )
 
-// located are servers that are not configured but found, and may change while the program runs. One that stays keeps its
-// connections and its history.
+// located are servers that are not configured but found, and may change while the program runs. One that stays keeps
+// its connections and its history.
 type located struct {
 	config *Config
 	tls    *tls.Config
@@ -19,7 +19,8 @@ type located struct {
 	servers servers
 }
 
-// list are the servers to ask now, in order of preference, and at least one: nobody asked must not read as nobody objected.
+// list are the servers to ask now, in order of preference, and at least one: nobody asked must not read as nobody
+// objected.
 func (d *directory) list(ctx context.Context) (servers, error) {
 	if d.located == nil {
 		return d.servers, nil
