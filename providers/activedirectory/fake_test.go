@@ -52,7 +52,8 @@ func fakeSID(rid uint32, domain ...uint32) string {
 // ana is the user. Her primary group is 513.
 func ana() fakeEntry {
 	return fakeEntry{fakeAna, map[string][]string{
-		"objectGUID": {"0123456789abcdef"}, "objectSid": {fakeSID(1104)}, "sAMAccountName": {"ana"}, "primaryGroupID": {"513"},
+		"objectGUID": {"0123456789abcdef"}, "objectSid": {fakeSID(1104)}, "sAMAccountName": {"ana"},
+		"primaryGroupID":     {"513"},
 		"userAccountControl": {"512"}, "msDS-User-Account-Control-Computed": {"0"}, "accountExpires": {"0"},
 		"pwdLastSet": {"133000000000000000"}, "badPwdCount": {"0"},
 	}}

@@ -85,7 +85,8 @@ func (s *nameServer) answer(query []byte) []byte {
 	if len(records) == 0 && s.hosts[name] == "" {
 		code = 3 // no such name
 	}
-	answer := append([]byte{query[0], query[1], 0x85, 0x80 | code, 0, 1, 0, byte(len(records)), 0, 0, 0, 0}, query[12:end]...)
+	answer := []byte{query[0], query[1], 0x85, 0x80 | code, 0, 1, 0, byte(len(records)), 0, 0, 0, 0}
+	answer = append(answer, query[12:end]...)
 	for _, r := range records {
 		answer = append(answer, r...)
 	}
@@ -189,7 +190,9 @@ func TestForgedRecords(t *testing.T) {
 
 func TestNoDNS(t *testing.T) {
 	dns := startNameServer(t)
-	d := connect(t, Config{Domain: "example.test", DNSServers: []string{dns.address}, BindDN: "svc@example.test", BindPassword: "x"})
+	d := connect(t, Config{
+		Domain: "example.test", DNSServers: []string{dns.address}, BindDN: "svc@example.test", BindPassword: "x",
+	})
 	later := time.Duration(0)
 	d.now = func() time.Time { return time.Now().Add(later) }
 	for range 3 {
