@@ -25,8 +25,8 @@ func identityAttributes() []string {
 	return []string{attrGUID, attrSID, attrSAM, attrUPN, attrMail, attrDisplay, attrName, attrPrimary}
 }
 
-// account makes an Account of an entry, without groups. It does not depend on how the name was typed: every spelling of a
-// person is the same account.
+// account makes an Account of an entry, without groups. It does not depend on how the name was typed: every spelling
+// of a person is the same account.
 func (d *domain) account(e ldap.Entry) (authn.Account, error) {
 	subject, err := subjectOf(e)
 	if err != nil {
@@ -35,8 +35,7 @@ func (d *domain) account(e ldap.Entry) (authn.Account, error) {
 	id := authn.Identity{Provider: d.id, Subject: subject, Username: e.Text(d.config.Username), Name: e.Text(attrDisplay),
 		Email: e.Text(attrMail)}
 	if e.Text(attrSAM) == "" {
-		return authn.Account{}, authn.Errorf(authn.Unavailable, reasonConfig, "%q has no %s: may the service account read it?",
-			e.DN(), attrSAM)
+		return authn.Account{}, hidden(e, attrSAM)
 	}
 	if id.Username == "" && d.config.Username == attrUPN { // the UPN that the domain gives to who has none
 		id.Username = e.Text(attrSAM) + "@" + d.config.Domain
@@ -51,9 +50,14 @@ func (d *domain) account(e ldap.Entry) (authn.Account, error) {
 func subjectOf(e ldap.Entry) (string, error) {
 	values := e.Values(attrGUID)
 	if len(values) != 1 || len(values[0]) != 16 {
-		return "", authn.Errorf(authn.Unavailable, reasonConfig, "%q has no %s: may the service account read it?", e.DN(), attrGUID)
+		return "", hidden(e, attrGUID)
 	}
 	return guidText(values[0]), nil
+}
+
+func hidden(e ldap.Entry, attribute string) error {
+	return authn.Errorf(authn.Unavailable, reasonConfig, "%q has no %s: may the service account read it?",
+		e.DN(), attribute)
 }
 
 // guidText is a GUID as people write it: its first three numbers are stored little-endian, [MS-DTYP] section 2.3.4.2.

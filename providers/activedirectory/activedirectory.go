@@ -1,8 +1,9 @@
 // Package activedirectory proves passwords against one Active Directory domain.
 //
 // It owns what is particular to that product: how a user may be written (UPN, DOMAIN\user), what a refusal and an
-// account's attributes mean, the domain's lock-out policy and security groups. It leaves connections, fail-over, TLS and
-// the protocol to package ldap, and to package authn whether an attempt is allowed and what a refusal may reveal.
+// account's attributes mean, the domain's lock-out policy and security groups. It leaves connections, fail-over, TLS
+// and the protocol to package ldap, and to package authn whether an attempt is allowed and what a refusal may
+// reveal.
 package activedirectory
 
 import (
@@ -43,15 +44,19 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 
 func open(id string, cfg Config) (*domain, error) {
 	problems := cfg.prepare()
-	dialect := ldap.Dialect{AnyBindName: true, SubtreeRefers: true, Refused: refused}
+	d := &domain{id: id, config: cfg, root: domainDN(cfg.Domain), now: time.Now}
+	clock := func() time.Time { return d.now() }
+	dialect := ldap.Dialect{AnyBindName: true, SubtreeRefers: true, Refused: refused, Resolver: resolver(cfg.DNSServers)}
+	if len(cfg.URLs) == 0 {
+		dialect.Servers = newLocator(cfg, dialect.Resolver, clock).servers
+	}
 	directory, err := ldap.Open(id, cfg.ldap(), dialect)
 	if err := errors.Join(append(problems, err)...); err != nil {
 		return nil, err
 	}
-	d := &domain{id: id, config: cfg, root: domainDN(cfg.Domain), directory: directory, now: time.Now}
+	d.directory = directory
 	d.names = names{domain: cfg.Domain, short: cfg.NetBIOSNames, suffixes: cfg.UPNSuffixes, email: cfg.SignInByEmail}
 	d.access = access{allow: cfg.AllowGroups, deny: cfg.DenyGroups}
-	clock := func() time.Time { return d.now() }
 	d.policies, d.readings, d.groups = newPolicies(clock), newReadings(clock), newGroupNames(clock)
 	return d, nil
 }
@@ -97,7 +102,8 @@ func (d *domain) search(ctx context.Context, username string) (a authn.Account, 
 	return a, s, err
 }
 
-// Verify binds as the account, once, unless one more wrong password could lock it. It implements authn.PasswordProvider.
+// Verify binds as the account, once, unless one more wrong password could lock it. It implements
+// authn.PasswordProvider.
 func (d *domain) Verify(ctx context.Context, account authn.Account, password authn.Secret) (authn.Identity, error) {
 	if err := ldap.CheckBind(account.Ref, password); err != nil {
 		return authn.Identity{}, d.directory.By(err)
@@ -150,13 +156,14 @@ func (d *domain) stateNow(ctx context.Context, on *ldap.Session, account authn.A
 	}
 	if subject != account.Subject {
 		d.directory.Forget(account)
-		return state{}, authn.Errorf(authn.Unavailable, reasonChanged, "%q is not the entry any more that was found", account.Ref)
+		return state{}, authn.Errorf(authn.Unavailable, reasonChanged, "%q is not the entry any more that was found",
+			account.Ref)
 	}
 	return readState(e)
 }
 
-// Lookup finds an account whose name a web server in front has vouched for, and re-checks its state. It never answers from
-// the cache.
+// Lookup finds an account whose name a web server in front has vouched for, and re-checks its state. It never
+// answers from the cache.
 func (d *domain) Lookup(ctx context.Context, username string) (authn.Identity, error) {
 	a, s, err := d.search(ctx, username)
 	if err != nil {

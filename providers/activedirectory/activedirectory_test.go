@@ -46,6 +46,12 @@ func wantReason(t *testing.T, err error, kind authn.Kind, reason string) {
 	}
 }
 
+// change modifies a user of the domain, whatever the schema says.
+func change(t *testing.T, dc *testenv.SambaDC, user, lines string) {
+	t.Helper()
+	dc.LDBModify(t, "dn: CN="+user+","+testenv.SambaPeopleDN+"\nchangetype: modify\n"+lines)
+}
+
 // silent is a server that accepts connections and never says a word.
 func silent(t *testing.T) (url string) {
 	t.Helper()
@@ -85,7 +91,8 @@ func TestEverySpellingIsOneAccount(t *testing.T) {
 	d := connect(t, c)
 	guid := strings.ToLower(dc.Attribute(t, "alice", "objectGUID"))
 	for spelled, sam := range map[string]string{
-		"alice": "alice", "ALICE": "alice", "alice@example.test": "alice", "Alice@EXAMPLE.Test": "alice", `EXAMPLE\alice`: "alice",
+		"alice": "alice", "ALICE": "alice", "alice@example.test": "alice", "Alice@EXAMPLE.Test": "alice",
+		`EXAMPLE\alice`: "alice",
 		`example\ALICE`: "alice", `example.test\alice`: "alice",
 		"altupn@corp.example": "altupn", "altupn": "altupn", `EXAMPLE\altupn`: "altupn", "altupn@example.test": "altupn",
 		"c.jones@example.test": "carol", "c.jones": "carol",
@@ -107,7 +114,7 @@ func TestNamesOfNobodyAndOfSeveral(t *testing.T) {
 	c := configFor(dc)
 	c.SignInByEmail = true
 	byMail := connect(t, c)
-	dc.LDBModify(t, "dn: CN=frank,"+testenv.SambaPeopleDN+"\nchangetype: modify\nreplace: mail\nmail: frank@partner.test\n")
+	change(t, dc, "frank", "replace: mail\nmail: frank@partner.test\n")
 	for _, test := range []struct {
 		d            *domain
 		name, reason string
@@ -136,7 +143,8 @@ func TestNamesOfNobodyAndOfSeveral(t *testing.T) {
 			t.Errorf("%q: %v, want %s", test.name, err, test.reason)
 		}
 	}
-	if id, err := signIn(t.Context(), byMail, "frank@partner.test", testenv.SambaPassword("frank")); err != nil || id.Username != "frank" {
+	id, err := signIn(t.Context(), byMail, "frank@partner.test", testenv.SambaPassword("frank"))
+	if err != nil || id.Username != "frank" {
 		t.Errorf("by e-mail: %+v, %v", id, err)
 	}
 }
@@ -146,8 +154,10 @@ func TestTheUPNAsUsername(t *testing.T) {
 	c := configFor(dc)
 	c.Username = attrUPN
 	d := connect(t, c)
-	dc.LDBModify(t, "dn: CN=frank,"+testenv.SambaPeopleDN+"\nchangetype: modify\ndelete: userPrincipalName\n")
-	for sam, want := range map[string]string{"alice": "alice@example.test", "frank": "frank@example.test", "altupn": "altupn@corp.example"} {
+	change(t, dc, "frank", "delete: userPrincipalName\n")
+	for sam, want := range map[string]string{
+		"alice": "alice@example.test", "frank": "frank@example.test", "altupn": "altupn@corp.example",
+	} {
 		if a, err := d.Find(t.Context(), sam); err != nil || a.Username != want {
 			t.Errorf("%s is %q, want %q (%v)", sam, a.Username, want, err)
 		}
@@ -189,7 +199,7 @@ func TestLookupRechecksTheAccount(t *testing.T) {
 		_, err := d.Lookup(t.Context(), user)
 		wantReason(t, err, authn.Locked, reason)
 	}
-	dc.LDBModify(t, "dn: CN=alice,"+testenv.SambaPeopleDN+"\nchangetype: modify\nreplace: userAccountControl\nuserAccountControl: 514\n")
+	change(t, dc, "alice", "replace: userAccountControl\nuserAccountControl: 514\n")
 	_, err := d.Lookup(t.Context(), `EXAMPLE\alice`) // found before, and not from the cache now
 	wantReason(t, err, authn.Locked, reasonDisabled)
 
@@ -271,13 +281,15 @@ func TestLockedElsewhere(t *testing.T) {
 	}
 }
 
-// TestAFineGrainedPolicyOfTheDomain: the account has a policy of its own, which the service account must be able to read.
+// TestAFineGrainedPolicyOfTheDomain: the account has a policy of its own, which the service account must be able to
+// read.
 func TestAFineGrainedPolicyOfTheDomain(t *testing.T) {
 	dc := testenv.Samba(t, testenv.SambaConfig{})
 	dc.SetLockout(t, 50, time.Hour)
 	const hour = "-36000000000"
 	dc.LDBModify(t, "dn: CN=strict,CN=Password Settings Container,CN=System,"+dc.BaseDN+"\nchangetype: add\n"+
-		"objectClass: msDS-PasswordSettings\nmsDS-PasswordSettingsPrecedence: 1\nmsDS-PasswordReversibleEncryptionEnabled: FALSE\n"+
+		"objectClass: msDS-PasswordSettings\nmsDS-PasswordSettingsPrecedence: 1\n"+
+		"msDS-PasswordReversibleEncryptionEnabled: FALSE\n"+
 		"msDS-PasswordHistoryLength: 0\nmsDS-PasswordComplexityEnabled: FALSE\nmsDS-MinimumPasswordLength: 0\n"+
 		"msDS-MinimumPasswordAge: 0\nmsDS-MaximumPasswordAge: -315360000000000\nmsDS-LockoutThreshold: 3\n"+
 		"msDS-LockoutObservationWindow: "+hour+"\nmsDS-LockoutDuration: "+hour+"\n"+
@@ -391,7 +403,8 @@ func TestAccessByGroup(t *testing.T) {
 	}
 }
 
-// TestRecycledDN gives the DN of a cached account to another person, whose password then proves nothing about the first.
+// TestRecycledDN gives the DN of a cached account to another person, whose password then proves nothing about the
+// first.
 func TestRecycledDN(t *testing.T) {
 	dc := testenv.Samba(t, testenv.SambaConfig{})
 	d := connect(t, configFor(dc))
@@ -399,13 +412,15 @@ func TestRecycledDN(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dc.LDBModify(t, "dn: CN=frank,"+testenv.SambaPeopleDN+"\nchangetype: modrdn\nnewrdn: CN=frank the elder\ndeleteoldrdn: 1\n\n"+
+	dc.LDBModify(t, "dn: CN=frank,"+testenv.SambaPeopleDN+"\nchangetype: modrdn\n"+
+		"newrdn: CN=frank the elder\ndeleteoldrdn: 1\n\n"+
 		"dn: CN=bob,"+testenv.SambaPeopleDN+"\nchangetype: modrdn\nnewrdn: CN=frank\ndeleteoldrdn: 1\n")
 	_, err = signIn(t.Context(), d, "frank", testenv.SambaPassword("bob"))
 	wantReason(t, err, authn.Unavailable, reasonChanged)
 	_, err = signIn(t.Context(), d, "frank", testenv.SambaPassword("bob"))
 	wantReason(t, err, authn.BadCredentials, reasonWrongPassword)
-	if after, err := signIn(t.Context(), d, "frank", testenv.SambaPassword("frank")); err != nil || after.Subject != before.Subject {
+	after, err := signIn(t.Context(), d, "frank", testenv.SambaPassword("frank"))
+	if err != nil || after.Subject != before.Subject {
 		t.Errorf("%+v, %v", after, err)
 	}
 }

@@ -19,7 +19,9 @@ type Config struct {
 	UPNSuffixes   []string `yaml:"upn_suffixes" doc:"suffixes besides domain in the names that users sign in with, as in user@example.com"`
 	SignInByEmail bool     `yaml:"sign_in_by_email" doc:"accept the mail address as a name too"`
 
-	URLs         []string     `yaml:"urls" required:"true" doc:"domain controllers in order of preference, ldaps://dc1.corp.example.com; the PDC emulator first: it counts wrong passwords of the whole domain"`
+	URLs         []string     `yaml:"urls" doc:"domain controllers in order of preference, ldaps://dc1.corp.example.com; the PDC emulator first: it counts wrong passwords of the whole domain; default: those that DNS knows"`
+	Site         string       `yaml:"site" doc:"without urls: the site whose domain controllers are asked first"`
+	DNSServers   []string     `yaml:"dns_servers" doc:"address or address:port of the DNS servers that know the domain; default: the system's"`
 	StartTLS     bool         `yaml:"start_tls" doc:"upgrade ldap:// connections to TLS before anything else is sent"`
 	CAFile       string       `yaml:"ca_file" doc:"PEM file of the authorities that may have signed the servers' certificates; default: the system's"`
 	ServerName   string       `yaml:"server_name" doc:"name expected in the servers' certificates; default: the host in the URL"`
@@ -77,6 +79,12 @@ func (c *Config) prepare() (errs []error) {
 		plain := strings.HasPrefix(u, "ldap:") && !c.StartTLS
 		add(plain, "urls[%d]: ldap:// sends passwords in clear: use ldaps:// or start_tls: true", i)
 	}
+	add(c.Site != "" && (len(c.URLs) > 0 || !isDomain(c.Site) || strings.Contains(c.Site, ".")),
+		"site: %q is not the name of a site, or urls are given", c.Site)
+	for i, s := range c.DNSServers {
+		_, err := dnsAddress(s)
+		add(err != nil, "dns_servers[%d]: %q is not an address or address:port", i, s)
+	}
 	return append(errs, c.checkAccess()...)
 }
 
@@ -115,8 +123,8 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// ldap is the part of the configuration that every LDAP directory has. The filter is for Check; plain ldap:// is refused
-// in prepare, with an advice that fits.
+// ldap is the part of the configuration that every LDAP directory has. The filter is for Check; plain ldap:// is
+// refused in prepare, with an advice that fits.
 func (c *Config) ldap() ldap.Config {
 	return ldap.Config{
 		URLs: c.URLs, StartTLS: c.StartTLS, InsecurePlaintext: !c.StartTLS, CAFile: c.CAFile, ServerName: c.ServerName,

@@ -133,17 +133,20 @@ func TestWhatIsHiddenIsAnError(t *testing.T) {
 // TestAFineGrainedPolicy decides in the place of the domain's.
 func TestAFineGrainedPolicy(t *testing.T) {
 	const pso = "CN=admins,CN=Password Settings Container,CN=System," + fakeRoot
+	locksAfter := func(threshold, window string) []fakeEntry {
+		return []fakeEntry{{pso, map[string][]string{attrPSOThreshold: {threshold}, attrPSOWindow: {window}}}}
+	}
 	for name, test := range map[string]struct {
 		bad    string
 		policy []fakeEntry
 		reason string
 	}{
-		"stricter":         {"2", []fakeEntry{{pso, map[string][]string{attrPSOThreshold: {"3"}, attrPSOWindow: {"-18000000000"}}}}, reasonNearLockout},
-		"milder":           {"4", []fakeEntry{{pso, map[string][]string{attrPSOThreshold: {"50"}, attrPSOWindow: {"-18000000000"}}}}, "ok"},
-		"locks nobody":     {"99", []fakeEntry{{pso, map[string][]string{attrPSOThreshold: {"0"}, attrPSOWindow: {"0"}}}}, "ok"},
+		"stricter":         {"2", locksAfter("3", "-18000000000"), reasonNearLockout},
+		"milder":           {"4", locksAfter("50", "-18000000000"), "ok"},
+		"locks nobody":     {"99", locksAfter("0", "0"), "ok"},
 		"not to be read":   {"0", nil, reasonConfig},
 		"half to be read":  {"0", []fakeEntry{{pso, map[string][]string{attrPSOThreshold: {"3"}}}}, reasonConfig},
-		"counted for ever": {"2", []fakeEntry{{pso, map[string][]string{attrPSOThreshold: {"3"}, attrPSOWindow: {"-9223372036854775808"}}}}, reasonNearLockout},
+		"counted for ever": {"2", locksAfter("3", "-9223372036854775808"), reasonNearLockout},
 	} {
 		f := startFake(t)
 		f.entry = func(base, filter string, asked []string) []fakeEntry {
@@ -198,18 +201,25 @@ func TestRanges(t *testing.T) {
 		n := strconv.Itoa(i)
 		endless[attrTokenGroups+";range="+n+"-*"] = piece(";range="+n+"-"+n, sids(2000, 2000))
 	}
-	second, early := attrTokenGroups+";range=100-*", attrTokenGroups+";range=99-*"
+	// two pieces: 0-99 with the groups up to last, and 50 more that come as range=from..., whatever was asked for.
+	two := func(last uint32, from int, to string) map[string][]string {
+		rest := piece(fmt.Sprintf(";range=%d%s", from, to), sids(2100, 2149))
+		return map[string][]string{
+			attrTokenGroups:                 piece(";range=0-99", sids(2000, last)),
+			attrTokenGroups + ";range=99-*": rest, attrTokenGroups + ";range=100-*": rest,
+		}
+	}
 	for name, test := range map[string]struct {
 		pieces map[string][]string
 		want   int // groups, with the primary one; 0: groups_incomplete
 	}{
 		"one piece":        {map[string][]string{attrTokenGroups: piece("", sids(2000, 2149))}, 151},
-		"two pieces":       {map[string][]string{attrTokenGroups: piece(";range=0-99", sids(2000, 2099)), second: piece(";range=100-*", sids(2100, 2149))}, 151},
+		"two pieces":       {two(2099, 100, "-*"), 151},
 		"upper case":       {map[string][]string{attrTokenGroups: piece(";Range=0-*", sids(2000, 2149))}, 151},
 		"no more comes":    {map[string][]string{attrTokenGroups: piece(";range=0-99", sids(2000, 2099))}, 0},
-		"a gap":            {map[string][]string{attrTokenGroups: piece(";range=0-99", sids(2000, 2099)), second: piece(";range=101-*", sids(2100, 2149))}, 0},
-		"fewer than said":  {map[string][]string{attrTokenGroups: piece(";range=0-99", sids(2000, 2098)), early: piece(";range=99-*", sids(2100, 2149))}, 0},
-		"the same again":   {map[string][]string{attrTokenGroups: piece(";range=0-99", sids(2000, 2099)), second: piece(";range=0-99", sids(2000, 2099))}, 0},
+		"a gap":            {two(2099, 101, "-*"), 0},
+		"fewer than said":  {two(2098, 99, "-*"), 0},
+		"the same again":   {two(2099, 0, "-49"), 0},
 		"no numbers":       {map[string][]string{attrTokenGroups: piece(";range=a-b", sids(2000, 2001))}, 0},
 		"another option":   {map[string][]string{attrTokenGroups: piece(";binary", sids(2000, 2001))}, 0},
 		"without end":      {endless, 0},
@@ -238,7 +248,8 @@ func TestGroupsOfOtherDomains(t *testing.T) {
 	f := startFake(t)
 	f.entry = ranged(map[string][]string{attrTokenGroups: piece("", []string{fakeSID(2000, 8)})})
 	a, err := connect(t, f.config).Find(t.Context(), "ana")
-	if want := "S-1-5-21-1-2-7-513 CN=g513," + fakeRoot + " g513 S-1-5-21-1-2-8-2000"; err != nil || strings.Join(a.Groups, " ") != want {
+	want := "S-1-5-21-1-2-7-513 CN=g513," + fakeRoot + " g513 S-1-5-21-1-2-8-2000"
+	if err != nil || strings.Join(a.Groups, " ") != want {
 		t.Errorf("got %q (%v), want %q", a.Groups, err, want)
 	}
 }
@@ -297,16 +308,19 @@ func TestACallerCannotChangeTheCache(t *testing.T) {
 
 func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 	_, err := New("corp", "", Config{
-		Domain: "CORP\\x", NetBIOSNames: []string{"CORP", "a b"}, UPNSuffixes: []string{"@example.com"}, BaseDN: "DC=other,DC=test",
-		URLs: []string{"ldap://dc1", "http://dc1"}, Username: "cn", Groups: Groups{Source: "memberOf"}, LockoutMargin: -1,
+		Domain: "CORP\\x", NetBIOSNames: []string{"CORP", "a b"}, UPNSuffixes: []string{"@example.com"},
+		BaseDN: "DC=other,DC=test", URLs: []string{"ldap://dc1", "http://dc1"}, Username: "cn",
+		Groups: Groups{Source: "memberOf"}, LockoutMargin: -1,
 		AllowGroups: []string{" "}, DenyGroups: []string{"CN=x,broken"}, DialTimeout: -1,
 	}, authn.Route{Pattern: "("})
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	for _, want := range []string{
-		"domain: ", "netbios_names[1]: ", "upn_suffixes[0]: ", "bind_dn: is required", "bind_password: is required", "base_dn: ",
-		"urls[0]: ldap:// sends", "urls[1]: ", "username: ", "groups.source: ", "lockout_margin: ", "allow_groups[0]: ", "deny_groups[0]: ",
+		"domain: ", "netbios_names[1]: ", "upn_suffixes[0]: ", "bind_dn: is required",
+		"bind_password: is required", "base_dn: ", "urls[0]: ldap:// sends", "urls[1]: ", "username: ",
+		"groups.source: ", "lockout_margin: ",
+		"allow_groups[0]: ", "deny_groups[0]: ",
 		"dial_timeout: ", "pattern: ",
 	} {
 		if !strings.Contains(err.Error(), want) {
@@ -316,8 +330,10 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 	if strings.Contains(fmt.Sprint(err), "netbios_names[0]") {
 		t.Error("CORP is a good name")
 	}
-	_, err = New("corp", "", Config{Domain: "corp.test", URLs: []string{"ldaps://dc1"}, BindDN: "svc@corp.test", BindPassword: "x",
-		Groups: Groups{Source: "none"}, DenyGroups: []string{"x"}}, authn.Route{})
+	_, err = New("corp", "", Config{
+		Domain: "corp.test", URLs: []string{"ldaps://dc1"}, BindDN: "svc@corp.test", BindPassword: "x",
+		Groups: Groups{Source: "none"}, DenyGroups: []string{"x"},
+	}, authn.Route{})
 	if err == nil || !strings.Contains(err.Error(), "deny_groups: cannot be decided") {
 		t.Errorf("groups that nobody reads: %v", err)
 	}

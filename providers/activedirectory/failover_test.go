@@ -40,8 +40,8 @@ func (c *tally) wait(t *testing.T, more int) {
 	}
 }
 
-// TestFailOver kills the preferred of two domain controllers while users sign in, brings it back, and kills the other one.
-// Nobody is told that a password is wrong, and none but the sign-ins under way at a crash may fail.
+// TestFailOver kills the preferred of two domain controllers while users sign in, brings it back, and kills the
+// other one. Nobody is told that a password is wrong, and none but the sign-ins under way at a crash may fail.
 func TestFailOver(t *testing.T) {
 	const callers = 4
 	first, second := testenv.SambaPair(t, testenv.SambaConfig{})

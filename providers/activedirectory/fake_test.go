@@ -52,7 +52,8 @@ func fakeSID(rid uint32, domain ...uint32) string {
 // ana is the user. Her primary group is 513.
 func ana() fakeEntry {
 	return fakeEntry{fakeAna, map[string][]string{
-		"objectGUID": {"0123456789abcdef"}, "objectSid": {fakeSID(1104)}, "sAMAccountName": {"ana"}, "primaryGroupID": {"513"},
+		"objectGUID": {"0123456789abcdef"}, "objectSid": {fakeSID(1104)}, "sAMAccountName": {"ana"},
+		"primaryGroupID":     {"513"},
 		"userAccountControl": {"512"}, "msDS-User-Account-Control-Computed": {"0"}, "accountExpires": {"0"},
 		"pwdLastSet": {"133000000000000000"}, "badPwdCount": {"0"},
 	}}
@@ -160,7 +161,8 @@ func (f *fake) answer(op *ber.Packet) (list []*ber.Packet) {
 	return append(list, fakeResult(searchDone, 0, ""))
 }
 
-// decompile writes a filter's equality matches as text, the value as Escape or sid.filter would; nothing else is needed.
+// decompile writes a filter's equality matches as text, the value as Escape or sid.filter would; nothing else is
+// needed.
 func decompile(p *ber.Packet) string {
 	const equality = 3
 	if p.Tag == equality && len(p.Children) == 2 {

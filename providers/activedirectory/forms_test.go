@@ -22,9 +22,12 @@ func TestSubCodes(t *testing.T) {
 	}
 }
 
-// FuzzSubCode: whatever a server says, a refused bind stays refused, and only Windows' own code for it is a wrong password.
+// FuzzSubCode: whatever a server says, a refused bind stays refused, and only Windows' own code for it is a wrong
+// password.
 func FuzzSubCode(f *testing.F) {
-	for _, code := range []string{"525", "52e", "530", "531", "532", "533", "701", "773", "775", "0", "ffffffff", "52E", "+52e", "0x52e", ""} {
+	for _, code := range []string{
+		"525", "52e", "530", "531", "532", "533", "701", "773", "775", "0", "ffffffff", "52E", "+52e", "0x52e", "",
+	} {
 		f.Add(windows(code))
 	}
 	f.Add("AcceptSecurityContext error, data AcceptSecurityContext error, data 52e, v1")
@@ -37,8 +40,9 @@ func FuzzSubCode(f *testing.F) {
 		if err == nil {
 			return
 		}
-		counts := authn.KindOf(err) == authn.BadCredentials
-		if counts != (code == 0x52e || code == 0x525) || authn.KindOf(err) == authn.Internal || authn.KindOf(err) == authn.OK {
+		kind := authn.KindOf(err)
+		counts := kind == authn.BadCredentials
+		if counts != (code == 0x52e || code == 0x525) || kind == authn.Internal || kind == authn.OK {
 			t.Errorf("%q: %v", words, err)
 		}
 	})
@@ -49,7 +53,8 @@ func TestReadingsOfAName(t *testing.T) {
 	n := names{domain: "corp.test", short: []string{"CORP"}, suffixes: []string{"alt.test"}}
 	byMail := n
 	byMail.email = true
-	const ann = "(sAMAccountName=ann)(sAMAccountName=ann@corp.test)(userPrincipalName=ann@corp.test)(userPrincipalName=ann)"
+	const ann = "(sAMAccountName=ann)(sAMAccountName=ann@corp.test)" +
+		"(userPrincipalName=ann@corp.test)(userPrincipalName=ann)"
 	for _, test := range []struct {
 		n           names
 		typed, want string
@@ -76,10 +81,14 @@ func TestTextOfIDs(t *testing.T) {
 		t.Errorf("GUID %s", got)
 	}
 	s, ok := parseSID([]byte("\x01\x02\x00\x00\x00\x00\x00\x05\x20\x00\x00\x00\x20\x02\x00\x00"))
-	if !ok || s.String() != "S-1-5-32-544" || s.sibling(545).String() != "S-1-5-32-545" || s.domain() != s.sibling(1).domain() {
+	other := s.sibling(545)
+	if !ok || s.String() != "S-1-5-32-544" || other.String() != "S-1-5-32-545" || s.domain() != other.domain() {
 		t.Errorf("SID %s %v", s, ok)
 	}
-	for _, bad := range []string{"", "\x01", "\x02\x00\x00\x00\x00\x00\x00\x05", "\x01\x01\x00\x00\x00\x00\x00\x05", "\x01\x00\x00\x00\x00\x00\x00\x05x"} {
+	const authority = "\x00\x00\x00\x00\x00\x05"
+	for _, bad := range []string{
+		"", "\x01", "\x02\x00" + authority, "\x01\x01" + authority, "\x01\x00" + authority + "x",
+	} {
 		if s, ok := parseSID([]byte(bad)); ok {
 			t.Errorf("%x is taken for the SID %s", bad, s)
 		}
@@ -130,7 +139,8 @@ func TestStates(t *testing.T) {
 		}
 	}
 	for _, off := range []time.Duration{-31 * time.Minute, 30 * time.Minute} {
-		if got := authn.ReasonOf((state{hours: hours}).mayEnter(now.Add(off).In(time.FixedZone("", 3600)))); got != reasonHours {
+		there := now.Add(off).In(time.FixedZone("", 3600))
+		if got := authn.ReasonOf((state{hours: hours}).mayEnter(there)); got != reasonHours {
 			t.Errorf("%v off: %s", off, got)
 		}
 	}

@@ -83,7 +83,8 @@ func incomplete(format string, args ...any) error {
 	return authn.Errorf(authn.Unavailable, reasonGroups, format, args...)
 }
 
-// readAll reads all values of an attribute, also where the server sends them in ranges, [MS-ADTS] section 3.1.1.3.1.3.3.
+// readAll reads all values of an attribute, also where the server sends them in ranges, [MS-ADTS] section
+// 3.1.1.3.1.3.3.
 func readAll(ctx context.Context, on *ldap.Session, dn, attribute string) (values [][]byte, err error) {
 	asked := attribute
 	for range maxRanges {
@@ -133,7 +134,9 @@ func rangeOf(options []string) (from, to int, ok bool) {
 }
 
 // spell finds the names of groups.
-func (g *groupNames) spell(ctx context.Context, on *ldap.Session, root string, sids []sid, home string) ([]string, error) {
+func (g *groupNames) spell(
+	ctx context.Context, on *ldap.Session, root string, sids []sid, home string,
+) ([]string, error) {
 	known, missing := g.recall(sids)
 	for len(missing) > 0 {
 		n := min(len(missing), groupBatch)
@@ -168,7 +171,9 @@ func (g *groupNames) recall(sids []sid) (known map[string]groupName, missing []s
 }
 
 // resolve asks for the names behind SIDs and adds those that the domain knows to known.
-func (g *groupNames) resolve(ctx context.Context, on *ldap.Session, root string, sids []sid, known map[string]groupName) error {
+func (g *groupNames) resolve(
+	ctx context.Context, on *ldap.Session, root string, sids []sid, known map[string]groupName,
+) error {
 	var filter strings.Builder
 	for _, s := range sids {
 		filter.WriteString(s.filter())

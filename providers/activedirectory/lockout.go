@@ -36,8 +36,8 @@ type policy struct {
 	until     time.Time
 }
 
-// mayTry refuses an attempt that would leave the account less than margin wrong passwords from being locked, and one on an
-// account that is locked. An account without any wrong password is always tried, however small the threshold.
+// mayTry refuses an attempt that would leave the account less than margin wrong passwords from being locked, and one
+// on an account that is locked. An account without any wrong password is always tried, however small the threshold.
 func (s state) mayTry(p policy, margin int, now time.Time) error {
 	if s.flags&flagLocked != 0 {
 		return &authn.Error{Kind: authn.Locked, Reason: reasonLocked}
@@ -49,8 +49,8 @@ func (s state) mayTry(p policy, margin int, now time.Time) error {
 	if p.threshold == 0 || bad == 0 || bad < p.threshold-margin {
 		return nil
 	}
-	return authn.Errorf(authn.Locked, reasonNearLockout, "%d wrong passwords of %d that lock the account, until %s after the last",
-		bad, p.threshold, p.window)
+	return authn.Errorf(authn.Locked, reasonNearLockout,
+		"%d wrong passwords of %d that lock the account, until %s after the last", bad, p.threshold, p.window)
 }
 
 // policies remembers the lock-out policies of the domain.

@@ -51,8 +51,8 @@ func node(t *testing.T, dc *testenv.SambaDC, file string, now func() time.Time) 
 	return s
 }
 
-// TestTwoNodesNeverLock sends wrong passwords, in several spellings of one name, through two nodes on one database. Time
-// passes between them, so that the throttle lets more through than the domain would bear.
+// TestTwoNodesNeverLock sends wrong passwords, in several spellings of one name, through two nodes on one database.
+// Time passes between them, so that the throttle lets more through than the domain would bear.
 func TestTwoNodesNeverLock(t *testing.T) {
 	const threshold, window = 5, time.Hour
 	dc := testenv.Samba(t, testenv.SambaConfig{})
@@ -63,7 +63,8 @@ func TestTwoNodesNeverLock(t *testing.T) {
 	nodes := []*authn.Service{node(t, dc, file, now), node(t, dc, file, now)}
 	spellings := []string{"lockme", `EXAMPLE\lockme`, "lockme@example.test", "LOCKME"}
 	signIn := func(i int, password string) error {
-		_, err := nodes[i%2].SignIn(t.Context(), authn.Call{Username: spellings[i/2%4], Password: authn.Secret(password), Arrived: now()})
+		call := authn.Call{Username: spellings[i/2%4], Password: authn.Secret(password), Arrived: now()}
+		_, err := nodes[i%2].SignIn(t.Context(), call)
 		return err
 	}
 
@@ -82,7 +83,8 @@ func TestTwoNodesNeverLock(t *testing.T) {
 		wg.Wait()
 		later.Add(int64(31 * time.Second))
 	}
-	if n := reasons["throttled"] + reasons[reasonWrongPassword] + reasons[reasonNearLockout]; n != 100 || reasons["throttled"] == 0 {
+	known := reasons["throttled"] + reasons[reasonWrongPassword] + reasons[reasonNearLockout]
+	if known != 100 || reasons["throttled"] == 0 {
 		t.Errorf("got %v", reasons)
 	}
 	if n := dc.BadPwdCount(t, "lockme"); n >= threshold || n == 0 || dc.Locked(t, "lockme") {

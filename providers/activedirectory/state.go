@@ -47,8 +47,8 @@ type state struct {
 	at         time.Time
 }
 
-// readState reads the state. What is always there and cannot be read is an error: a missing right of the service account
-// must not make a locked account look well.
+// readState reads the state. What is always there and cannot be read is an error: a missing right of the service
+// account must not make a locked account look well.
 func readState(e ldap.Entry) (state, error) {
 	r := stateReader{e: e}
 	s := state{

@@ -16,9 +16,13 @@ const nobody = "idbridge-check-nobody"
 // Check tries every server, also those that sign-ins skip now: connection, TLS, service account, base DN and one search.
 // The error has one line per server with a problem, and says what to do about it.
 func (d *directory) Check(ctx context.Context) error {
-	problems := make([]error, len(d.servers))
+	list, err := d.list(ctx)
+	if err != nil {
+		return d.by(err)
+	}
+	problems := make([]error, len(list))
 	var wg sync.WaitGroup
-	for i, s := range d.servers {
+	for i, s := range list {
 		wg.Go(func() { problems[i] = d.checkServer(ctx, s) })
 	}
 	wg.Wait()

@@ -140,7 +140,7 @@ func (c *Config) prepare() ([]endpoint, error) {
 }
 
 func (c *Config) endpoints() (list []endpoint, base string, errs []error) {
-	if len(c.URLs) == 0 {
+	if len(c.URLs) == 0 && c.dialect.Servers == nil {
 		errs = append(errs, errors.New("urls: at least one server is needed, for instance ldaps://directory.example.com"))
 	}
 	for i, text := range c.URLs {

@@ -54,7 +54,7 @@ func (s *stream) received() bool { return s.read.Load() > 0 }
 func dial(ctx context.Context, s *server) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.DialTimeout)
 	defer cancel()
-	var d net.Dialer
+	d := net.Dialer{Resolver: s.config.dialect.Resolver}
 	tcp, err := d.DialContext(ctx, "tcp", s.address)
 	if err != nil {
 		return nil, authn.Errorf(authn.Unavailable, reasonUnreachable, "%s: %w", s.url, err)

@@ -3,6 +3,7 @@ package ldap
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 
@@ -15,6 +16,11 @@ import (
 type Dialect struct {
 	// AnyBindName lets bind_dn be whatever the servers take in a bind, for instance user@domain.
 	AnyBindName bool
+	// Servers finds the servers, as URLs in order of preference, where none are configured. It is asked before every
+	// question, so it must answer from memory as a rule. What changes leaves the servers that stay alone.
+	Servers func(context.Context) (urls []string, err error)
+	// Resolver finds the addresses of servers; nil is the system's.
+	Resolver *net.Resolver
 	// SubtreeRefers says that a search of the whole tree always comes with referrals, to partitions that hold no groups of
 	// this directory: they do not make a list of groups incomplete.
 	SubtreeRefers bool
@@ -33,9 +39,9 @@ func (x Dialect) outcome(server string, result *goldap.SimpleBindResult, err err
 	return bindOutcome(server, result, err)
 }
 
-// Directory is the seam for a provider that speaks a dialect: the servers with their pools, fail-over, deadlines, TLS and
-// the memory of found accounts, without an opinion on what an account looks like. It is safe for concurrent use. Every
-// error of its methods has a Kind and names the provider.
+// Directory is the seam for a provider that speaks a dialect: the servers with their pools, fail-over, deadlines,
+// TLS and the memory of found accounts, without an opinion on what an account looks like. It is safe for concurrent
+// use. Every error of its methods has a Kind and names the provider.
 type Directory struct{ d *directory }
 
 // Open makes a Directory. Like New it reports every mistake in cfg at once and dials nothing.
@@ -80,7 +86,12 @@ func (d *Directory) Forget(a authn.Account) { d.d.cache.drop(a) }
 func (d *Directory) Check(ctx context.Context) error { return d.d.Check(ctx) }
 
 // Close closes the idle connections, and those in use when they are no longer.
-func (d *Directory) Close() { d.d.servers.close() }
+func (d *Directory) Close() {
+	d.d.servers.close()
+	if d.d.located != nil {
+		d.d.located.close()
+	}
+}
 
 // By names the provider in an error; an error without a Kind becomes Unavailable. nil stays nil.
 func (d *Directory) By(err error) error {
@@ -132,8 +143,8 @@ func (e Entry) Values(attribute string) [][]byte {
 	return e.e.GetEqualFoldRawAttributeValues(attribute)
 }
 
-// Options finds the options (RFC 4512 section 2.5.2) under which an attribute came, for instance range=0-1499; nil where
-// it came without, or not at all.
+// Options finds the options (RFC 4512 section 2.5.2) under which an attribute came, for instance range=0-1499; nil
+// where it came without, or not at all.
 func (e Entry) Options(attribute string) []string {
 	for _, a := range e.e.Attributes {
 		if name, options, ok := strings.Cut(a.Name, ";"); ok && strings.EqualFold(name, attribute) {

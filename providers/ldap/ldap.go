@@ -31,7 +31,8 @@ type directory struct {
 	config  Config
 	base    *goldap.DN
 	wanted  []string // attributes of a user's entry
-	servers servers
+	servers servers  // as configured
+	located *located // instead of servers, where a dialect finds them
 	cache   *cache
 }
 
@@ -59,6 +60,10 @@ func open(id string, cfg Config) (*directory, error) {
 	d.wanted = []string{a.Subject, a.Username, a.Name, a.Email}
 	if cfg.Groups.Source == groupsMemberOf {
 		d.wanted = append(d.wanted, cfg.Groups.Attribute)
+	}
+	if cfg.dialect.Servers != nil {
+		t, _ := cfg.tlsConfig() // prepare has checked it
+		d.located = &located{config: &d.config, tls: t}
 	}
 	for _, e := range endpoints {
 		d.servers = append(d.servers, newServer(e, &d.config))
@@ -145,7 +150,11 @@ func CheckBind(dn string, password authn.Secret) error {
 // answer is lost may have been counted by the directory, so it is repeated neither here nor on another server. Only a
 // connection that could not be made leads to the next server.
 func (d *directory) bind(ctx context.Context, dn string, password authn.Secret) error {
-	return d.servers.each(ctx, func(s *server) (asked bool, err error) {
+	list, err := d.list(ctx)
+	if err != nil {
+		return err
+	}
+	return list.each(ctx, func(s *server) (asked bool, err error) {
 		ctx, cancel := context.WithTimeout(ctx, d.config.RequestTimeout)
 		defer cancel()
 		c, err := s.binds.get(ctx, false)

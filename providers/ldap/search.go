@@ -15,7 +15,11 @@ import (
 // searching runs a question over service-bound connections, on the first server that answers. A question that finds its
 // idle connection dead before any byte of an answer is put once more, on a fresh connection to the same server.
 func (d *directory) searching(ctx context.Context, ask func(context.Context, *conn) error) error {
-	return d.servers.each(ctx, func(s *server) (bool, error) {
+	list, err := d.list(ctx)
+	if err != nil {
+		return err
+	}
+	return list.each(ctx, func(s *server) (bool, error) {
 		ctx, cancel := context.WithTimeout(ctx, d.config.RequestTimeout)
 		defer cancel()
 		stale, err := s.ask(ctx, ask, false)
