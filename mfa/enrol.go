@@ -121,6 +121,12 @@ func (s *Service) Devices(ctx context.Context, user authn.ITUser) ([]Device, err
 	return devices, nil
 }
 
+// Holders returns everybody who has a second factor, by user name. Unavailable.
+func (s *Service) Holders(ctx context.Context) ([]Holder, error) {
+	holders, err := s.Store.Holders(ctx)
+	return holders, storeError(err)
+}
+
 // RecoveryLeft counts the user's unused recovery codes.
 func (s *Service) RecoveryLeft(ctx context.Context, user authn.ITUser) (int, error) {
 	codes, err := s.Store.RecoveryCodes(ctx, user.Key)

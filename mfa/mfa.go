@@ -60,8 +60,22 @@ type EnrolmentStore interface {
 	RemoveFactors(ctx context.Context, user string) (int, error)
 }
 
+// Holder is an IT user who has a second factor.
+type Holder struct {
+	Username      string `json:"user"`
+	Devices       int    `json:"devices"`        // confirmed ones
+	RecoveryCodes int    `json:"recovery_codes"` // unused ones
+}
+
+// Roster is what an administrator's overview needs.
+type Roster interface {
+	// Holders returns everybody with a confirmed device, by user name.
+	Holders(ctx context.Context) ([]Holder, error)
+}
+
 // Store is everything a Service keeps.
 type Store interface {
+	Roster
 	DeviceStore
 	RecoveryStore
 	EnrolmentStore

@@ -24,6 +24,21 @@ func (s *Store) Devices(ctx context.Context, user string) (devices []mfa.Device,
 	return devices, err
 }
 
+// Holders implements mfa.Roster.
+func (s *Store) Holders(ctx context.Context) (holders []mfa.Holder, err error) {
+	const query = `SELECT u.username, COUNT(*),
+		(SELECT COUNT(*) FROM recovery_codes r WHERE r.it_user = u.key AND r.used = 0)
+		FROM factors f JOIN it_users u ON u.key = f.it_user
+		WHERE f.confirmed > 0 GROUP BY u.key, u.username, u.folded ORDER BY u.folded`
+	err = s.each(ctx, query, nil, func(scan func(...any) error) error {
+		var h mfa.Holder
+		err := scan(&h.Username, &h.Devices, &h.RecoveryCodes)
+		holders = append(holders, h)
+		return err
+	})
+	return holders, err
+}
+
 // UseStep implements mfa.DeviceStore. The comparison and the update are one statement, so the database decides a race.
 func (s *Store) UseStep(ctx context.Context, device string, step int64) (bool, error) {
 	const query = `UPDATE factors SET last_step = $1 WHERE id = $2 AND confirmed > 0 AND last_step < $1`

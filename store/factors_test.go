@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,6 +72,12 @@ func testFactors(t *testing.T, open opener) {
 		return confirmed, err
 	}); n != 1 {
 		t.Errorf("%d confirmed the device, want 1", n)
+	}
+	holders, err := s.Holders(t.Context())
+	must(t, err)
+	if !slices.Contains(holders, mfa.Holder{Username: "fay", Devices: 1, RecoveryCodes: 2}) ||
+		slices.ContainsFunc(holders, func(h mfa.Holder) bool { return h.Username == "gus" }) {
+		t.Errorf("holders %+v", holders)
 	}
 	for step, want := range map[int64]int64{99: 0, 100: 0, 101: 1} {
 		if n := raceFor(t, nodes, func(s *store.Store) (bool, error) { return s.UseStep(t.Context(), "d1", step) }); n != want {

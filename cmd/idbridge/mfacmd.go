@@ -92,13 +92,37 @@ func showRecovery(cmd *cobra.Command, username string, codes []authn.Secret) {
 func newMFAList(s *settings) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use: "list USER", Short: "List an IT user's second factors", Example: "  idbridge mfa list alice", Args: exactly("USER"),
+		Use: "list [USER]", Short: "List who has a second factor, or the second factors of one IT user",
+		Example: "  idbridge mfa list\n  idbridge mfa list alice",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return exactly("USER")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withBackend(cmd, s, func(b *backend) error { return listFactors(cmd, b, args[0], output) })
+			return withBackend(cmd, s, func(b *backend) error {
+				if len(args) == 0 {
+					return listHolders(cmd, b, output)
+				}
+				return listFactors(cmd, b, args[0], output)
+			})
 		},
 	}
 	outputFlag(cmd, &output)
 	return cmd
+}
+
+func listHolders(cmd *cobra.Command, b *backend, output string) error {
+	holders, err := b.factors.Holders(cmd.Context())
+	if err != nil {
+		return err
+	}
+	var rows [][]string
+	for _, h := range holders {
+		rows = append(rows, []string{printable(h.Username), fmt.Sprint(h.Devices), fmt.Sprint(h.RecoveryCodes)})
+	}
+	return show(cmd.OutOrStdout(), output, []string{"USER", "DEVICES", "RECOVERY CODES LEFT"}, rows, append([]mfa.Holder{}, holders...))
 }
 
 func listFactors(cmd *cobra.Command, b *backend, username, output string) error {
