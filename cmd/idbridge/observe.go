@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
@@ -39,6 +40,7 @@ func newMetrics() *metrics {
 		Name: "idbridge_audit_seconds", Help: "Time until a decision was durable.", Buckets: seconds,
 	})
 	m.registry.MustRegister(m.signIns, m.duration, m.calls, m.store, m.inFlight, m.audit)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
