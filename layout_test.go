@@ -51,7 +51,6 @@ var onlyForTests = []string{"testenv", "testenv/soapclients", "authn/authntest",
 // allowed where docs/dependencies.md says so.
 var rooms = map[string][]string{
 	"github.com/go-ldap/ldap/v3":          {"providers/ldap", "bench"},
-	"github.com/go-asn1-ber/asn1-ber":     {"providers/ldap"},
 	"github.com/pquerna/otp":              {"mfa"},
 	"github.com/boombuler/barcode":        {"mfa"},
 	"modernc.org/sqlite":                  {"store"},
@@ -59,12 +58,10 @@ var rooms = map[string][]string{
 	"github.com/pressly/goose/v3":         {"store"},
 	"github.com/goccy/go-yaml":            {"strictyaml"},
 	"github.com/spf13/cobra":              {"cmd/idbridge"},
-	"github.com/spf13/pflag":              {"cmd/idbridge"},
 	"github.com/prometheus/client_golang": {"cmd/idbridge"},
 	"github.com/jimlambrt/gldap":          {"demodir"},
 	"github.com/hashicorp/go-hclog":       {"demodir"},
-	"golang.org/x/text":                   {"authn", "itusers", "providers/ldap"},
-	"golang.org/x/sys":                    {"testenv"},
+	"golang.org/x/text":                   {"authn"},
 	"golang.org/x/term":                   {"cmd/idbridge"},
 }
 
