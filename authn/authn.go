@@ -30,6 +30,9 @@ const (
 	FactorTOTP     = "totp"
 	FactorRecovery = "recovery"
 	FactorFrontEnd = "frontend" // integrated authentication: the web server in front vouched for the name
+	FactorIdP      = "idp"      // an identity provider vouched for the person
+	FactorIdPMFA   = "idp_mfa"  // ... and for a second factor of its own, which counts as one here
+	FactorToken    = "token"    // a sign-in token, made in the portal after a full sign-in
 )
 
 // Account is what a provider knows about a name before anything has been proven. Its Identity carries no Factors.
@@ -47,6 +50,14 @@ type Provider struct {
 	Match func(username string) (name string, ok bool)
 
 	Password PasswordProvider
+
+	// Redirect signs people in at the source's own pages. Browsers only: a plugin call has nobody to send away.
+	Redirect RedirectProvider
+
+	// ChangePassword replaces the password of an account that Find returned, as its owner, who proves the current one.
+	// BadCredentials when the current one is wrong, Unsuitable when the source's rules refuse the new one, Locked where
+	// the source does not let this account change it, Unavailable.
+	ChangePassword func(ctx context.Context, account Account, current, next Secret) error
 
 	// Lookup finds the account behind a name that a trusted web server has already authenticated, and re-checks at the
 	// source that the account may sign in: Locked if not. Only for integrated authentication.

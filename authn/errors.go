@@ -19,17 +19,19 @@ const (
 	NotMapped                  // authenticated, but no active IT user on this environment
 	Untrusted                  // a signature, audience, time, replay or state check failed: raises an alert
 	Unavailable                // a source is silent, or did not answer in time: never counts
+	Unsuitable                 // a new password that the source's rules refuse: never counts
 	OK                         // no error; only in a Decision
 )
 
 var kindNames = [...]string{
 	Internal: "internal", BadCredentials: "bad_credentials", CodeRequired: "code_required", NotEnrolled: "not_enrolled",
-	Locked: "locked", NotMapped: "not_mapped", Untrusted: "untrusted", Unavailable: "unavailable", OK: "ok",
+	Locked: "locked", NotMapped: "not_mapped", Untrusted: "untrusted", Unavailable: "unavailable",
+	Unsuitable: "unsuitable", OK: "ok",
 }
 
 // Kinds are all kinds of error, without OK.
 func Kinds() []Kind {
-	return []Kind{Internal, BadCredentials, CodeRequired, NotEnrolled, Locked, NotMapped, Untrusted, Unavailable}
+	return []Kind{Internal, BadCredentials, CodeRequired, NotEnrolled, Locked, NotMapped, Untrusted, Unavailable, Unsuitable}
 }
 
 // String is the stable name used in the audit, in logs and as a metric label.

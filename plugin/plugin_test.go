@@ -207,6 +207,7 @@ func TestStatusOfEveryKind(t *testing.T) {
 		authn.Unavailable:    {"4", "try again"},
 		authn.Internal:       {"5", "internal error"},
 		authn.Untrusted:      {"5", "internal error"},
+		authn.Unsuitable:     {"5", "internal error"}, // only the portal can meet it
 	}
 	for _, k := range authn.Kinds() {
 		t.Run(k.String(), func(t *testing.T) {
