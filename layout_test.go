@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"itusers":         {"authn"},
 	"audit":           {"authn"},
 	"providers/ldap":  {"authn"},
+	"providers/saml":  {"authn"},
 	"store":           {"authn", "audit", "itusers", "keyring", "mfa"},
 	"cmd/idbridge":    {"*"},
 
@@ -62,6 +63,8 @@ var rooms = map[string][]string{
 	"github.com/jimlambrt/gldap":          {"demodir"},
 	"github.com/hashicorp/go-hclog":       {"demodir"},
 	"golang.org/x/text":                   {"authn"},
+	"github.com/russellhaering/goxmldsig": {"providers/saml"},
+	"github.com/beevik/etree":             {"providers/saml"},
 	"golang.org/x/term":                   {"cmd/idbridge"},
 }
 
