@@ -24,6 +24,8 @@ import (
 const (
 	SignIn           = "sign-in"
 	IntegratedSignIn = "integrated sign-in"
+	PortalSignIn     = "portal sign-in"   // granted as a whole, or refused at a step
+	PasswordChanged  = "password changed" // or refused, on the way of a portal sign-in
 	Activation       = "activation"
 	Deactivation     = "deactivation"
 	CallerRefused    = "caller refused"
@@ -99,8 +101,13 @@ type Store interface {
 // FromDecision is the record of a sign-in.
 func FromDecision(d authn.Decision) Record {
 	action := SignIn
-	if d.Method == authn.MethodIntegrated {
+	switch d.Method {
+	case authn.MethodIntegrated:
 		action = IntegratedSignIn
+	case authn.MethodPortal:
+		action = PortalSignIn
+	case authn.MethodNewPassword:
+		action = PasswordChanged
 	}
 	r := Record{
 		Time: d.Time, ID: d.ID, Action: action, Environment: d.Environment, Username: d.Username, Provider: d.Provider,

@@ -22,6 +22,9 @@ type Identity struct {
 	Email    string
 	Groups   []string // complete, or the provider returned an error
 	Factors  []string // what was proven, in order: FactorPassword, FactorTOTP ...
+
+	Until   time.Time // the source wants no session of ours beyond this; zero: it says nothing
+	Session string    // the source's own name of its session, for single logout
 }
 
 // Factor names, as they appear in Identity.Factors and in the audit.
@@ -164,7 +167,7 @@ type Result struct {
 type Decision struct {
 	ID          string
 	Time        time.Time // when the call came in
-	Method      string    // MethodCredentials or MethodIntegrated
+	Method      string    // MethodCredentials, MethodPortal ...
 	Environment string
 	Username    string // as typed, cut to a sane length
 	Provider    string
@@ -181,6 +184,8 @@ type Decision struct {
 const (
 	MethodCredentials = "credentials"
 	MethodIntegrated  = "integrated"
+	MethodPortal      = "portal"          // a step of a browser sign-in that was refused, or the whole that was granted
+	MethodNewPassword = "password change" // on the way of a browser sign-in
 )
 
 // Auditor writes decisions down. Record returns only after the decision is durable; a sign-in whose decision could not be

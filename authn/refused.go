@@ -56,6 +56,14 @@ func (r *refused) add(account string, p Secret) {
 	r.till[h] = r.now().Add(refusedFor)
 }
 
+// forget makes a password worth a bind again: it has just become the right one.
+func (r *refused) forget(account string, p Secret) {
+	h := r.hash(account, p)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.till, h)
+}
+
 // drop forgets what is over, and everything if that is not enough: the cost is one bind more.
 func (r *refused) drop() {
 	now := r.now()

@@ -78,10 +78,32 @@ func (r router) route(username string) (Provider, string, error) {
 	case matches > 1:
 		return Provider{}, "", Errorf(BadCredentials, "ambiguous_route", "%d providers claim this user name", matches)
 	}
-	for _, p := range r.providers {
-		if p.ID == r.fallback {
-			return p, username, nil
-		}
+	if p, ok := r.byID(r.fallback); ok {
+		return p, username, nil
 	}
 	return Provider{}, "", Errorf(BadCredentials, "no_route", "no provider claims this user name and there is no default")
+}
+
+// pick is route, unless the person has picked a provider; then that one is asked, and no other.
+func (r router) pick(chosen, username string) (Provider, string, error) {
+	if chosen == "" {
+		return r.route(username)
+	}
+	p, ok := r.byID(chosen)
+	if !ok {
+		return Provider{}, "", Errorf(BadCredentials, "no_route", "there is no provider %q", cut(chosen))
+	}
+	if name, ok := p.Match(username); ok {
+		return p, name, nil
+	}
+	return p, username, nil
+}
+
+func (r router) byID(id string) (Provider, bool) {
+	for _, p := range r.providers {
+		if p.ID == id {
+			return p, true
+		}
+	}
+	return Provider{}, false
 }

@@ -27,6 +27,7 @@ type Config struct {
 	Policy    func(Identity) FactorPolicy // asked with what the source says of the account
 	Throttle  *Throttle
 	Auditor   Auditor
+	Tokens    TokenStore // sign-in tokens; nil: none are accepted
 
 	RefusalTime time.Duration // every refusal is answered this long after arrival; default 300 ms, negative: at once
 	CallTimeout time.Duration // default 20 s
@@ -75,12 +76,15 @@ func (s *Service) SignInIntegrated(ctx context.Context, call Call) (Result, erro
 // signIn is one sign-in under way: what is known so far, for the steps that follow and for the record.
 type signIn struct {
 	Call
+	chosen   string // id of the provider that the person picked; "" to go by the name
 	provider Provider
 	account  Account
 	user     ITUser
 	unmapped error // why there is no IT user; told only after the password was proven
 	code     string
 	proof    FactorProof
+
+	mustChange bool // the password was right, and has to be changed
 }
 
 // prover is a way of signing in: it fills in what it learns and returns the proven identity.
@@ -146,11 +150,13 @@ func (s *Service) record(ctx context.Context, in *signIn, method string, err err
 }
 
 // cut keeps a typed name from filling the audit; what is left is valid UTF-8.
-func cut(name string) string {
-	if len(name) > MaxUsername {
-		name = name[:MaxUsername]
+func cut(name string) string { return cutTo(name, MaxUsername) }
+
+func cutTo(text string, bytes int) string {
+	if len(text) > bytes {
+		text = text[:bytes]
 	}
-	return string([]rune(name))
+	return string([]rune(text))
 }
 
 // hold waits until the moment at which every refusal is answered, whatever its reason.
@@ -165,15 +171,23 @@ func (s *Service) hold(ctx context.Context, arrived time.Time) {
 
 // withPassword runs the checks of a user name and password sign-in, in the order that docs/architecture.md explains.
 func (s *Service) withPassword(ctx context.Context, in *signIn) (Identity, error) {
+	if s.Tokens != nil && isToken(in.Password) {
+		return s.withToken(ctx, in)
+	}
 	if err := s.find(ctx, in); err != nil {
 		return Identity{}, err
 	}
+	return s.throttled(ctx, in, s.prove)
+}
+
+// throttled runs one attempt at the account's password under its throttle.
+func (s *Service) throttled(ctx context.Context, in *signIn, prove prover) (Identity, error) {
 	attempt, err := s.Throttle.Begin(ctx, in.throttleKey())
 	if err != nil {
 		return Identity{}, err
 	}
 	defer func() { _ = attempt.Abandoned(context.WithoutCancel(ctx)) }() // only a panic leaves it open until here
-	identity, err := s.prove(ctx, in)
+	identity, err := prove(ctx, in)
 	if err := settle(ctx, attempt, err); err != nil {
 		return Identity{}, err
 	}
@@ -189,7 +203,7 @@ func (s *Service) find(ctx context.Context, in *signIn) error {
 	if err := checkPassword(in.Password); err != nil {
 		return err
 	}
-	provider, name, err := s.router.route(in.Username)
+	provider, name, err := s.router.pick(in.chosen, in.Username)
 	if err != nil {
 		return err
 	}
@@ -327,11 +341,10 @@ func (s *Service) verify(ctx context.Context, in *signIn, password Secret) (Iden
 
 // mayEnter judges, after the password was proven, the IT user and whether a code is still missing.
 func (in *signIn) mayEnter(policy FactorPolicy) error {
+	if err := in.isITUser(); err != nil {
+		return err
+	}
 	switch {
-	case in.unmapped != nil:
-		return in.unmapped
-	case !in.user.Active:
-		return &Error{Kind: NotMapped, Reason: "it_user_inactive"}
 	case in.user.UserID == 0 && in.Environment.IDs != IDsModule:
 		return &Error{Kind: NotMapped, Reason: "no_id_on_environment"}
 	case policy == FactorRequired && !in.user.Enrolled:
@@ -340,6 +353,14 @@ func (in *signIn) mayEnter(policy FactorPolicy) error {
 		return &Error{Kind: CodeRequired, Reason: "code_missing"}
 	}
 	return nil
+}
+
+// isITUser judges whether there is an active IT user behind the account, on whichever environment.
+func (in *signIn) isITUser() error {
+	if in.unmapped == nil && !in.user.Active {
+		return &Error{Kind: NotMapped, Reason: "it_user_inactive"}
+	}
+	return in.unmapped
 }
 
 func (s *Service) link(ctx context.Context, in *signIn, identity Identity) error {

@@ -56,7 +56,7 @@ func newService(b *backend, m *metrics, log *slog.Logger, list []authn.Provider,
 	}
 	return authn.NewService(authn.Config{
 		Providers: list, Default: fallback, Users: users, Factors: b.factors, Policy: policy, Throttle: b.throttle,
-		Auditor:     observer{b.audit, m, log},
+		Auditor: observer{b.audit, m, log}, Tokens: b.store,
 		RefusalTime: b.config.RefusalTime, CallTimeout: b.config.CallTimeout,
 		Panicked: func(id string, value any, stack []byte) { logPanic(log, id, value, stack) },
 	})
