@@ -77,17 +77,14 @@ type TokenLife struct {
 // NewToken makes a token for somebody who has just signed in. names are what they may type as their user name beside the
 // IT user's and the provider's spelling, usually what they typed when they signed in. The token itself is returned once
 // and kept nowhere.
-func NewToken(r Result, names []string, life TokenLife, now time.Time) (Secret, Token, error) {
-	letters, err := randomLetters(tokenRandom)
-	if err != nil {
-		return "", Token{}, Errorf(Internal, "no_randomness", "making a token: %w", err)
-	}
+func NewToken(r Result, names []string, life TokenLife, now time.Time) (Secret, Token) {
 	if life.FirstUse == 0 {
 		life.FirstUse = DefaultTokenFirstUse
 	}
 	if life.Life == 0 {
 		life.Life = DefaultTokenLife
 	}
+	letters := randomLetters(tokenRandom)
 	letters += tokenSum(letters)
 	t := Token{
 		ID: rand.Text(), Hash: tokenHash(letters), User: r.User.Key, Identity: r.Identity,
@@ -98,19 +95,16 @@ func NewToken(r Result, names []string, life TokenLife, now time.Time) (Secret, 
 			t.Names = append(t.Names, folded)
 		}
 	}
-	return Secret(inFours(letters)), t, nil
+	return Secret(inFours(letters)), t
 }
 
-func randomLetters(n int) (string, error) {
+func randomLetters(n int) string {
 	var b strings.Builder
 	for range n {
-		i, err := rand.Int(rand.Reader, big.NewInt(int64(len(tokenAlphabet))))
-		if err != nil {
-			return "", err
-		}
+		i, _ := rand.Int(rand.Reader, big.NewInt(int64(len(tokenAlphabet)))) // never fails; crypto/rand ends the process instead
 		b.WriteByte(tokenAlphabet[i.Int64()])
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 func inFours(letters string) string {
