@@ -113,16 +113,16 @@ func expiry(check string, ends, now time.Time, file string) verdict {
 
 // diagnose asks the same doctor as Plugin_Test does. Without a store the providers are asked all the same.
 func diagnose(ctx context.Context, c Config) (list []verdict) {
-	providers, _, err := makeProviders(c)
+	doctor := authn.Doctor{}
+	b, err := openExisting(ctx, c)
 	if err != nil {
-		return []verdict{{"fail", "providers", err.Error()}}
-	}
-	doctor := authn.Doctor{Providers: providers}
-	if b, err := openExisting(ctx, c); err != nil {
 		doctor.Ground = noGround{err}
 	} else {
 		defer b.Close()
 		doctor.Ground = b.store
+	}
+	if doctor.Providers, _, err = makeProviders(c, b.footing()); err != nil {
+		return []verdict{{"fail", "providers", err.Error()}}
 	}
 	said := map[string]bool{}
 	for _, e := range c.Environments {

@@ -168,7 +168,7 @@ type LogConfig struct {
 // decodeOptions connect the file's format with the provider table.
 func decodeOptions(dir string) strictyaml.Options {
 	set := strictyaml.Variants{}
-	for name, kind := range providers() {
+	for name, kind := range providers(footing{}) {
 		set[name] = kind.settings
 	}
 	return strictyaml.Options{Dir: dir, Variants: map[string]strictyaml.Variants{"provider": set}}

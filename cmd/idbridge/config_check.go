@@ -184,7 +184,7 @@ func (k checker) match(at string, m MatchConfig, owners map[string]string) {
 
 // provider asks the provider itself what is wrong with its settings. Constructors dial nothing.
 func (k checker) provider(at string, p ProviderConfig) {
-	kind, ok := providers()[p.Type]
+	kind, ok := providers(footing{})[p.Type]
 	if !ok || p.Settings == nil || k.doc.Wrong(at) {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/keyring"
 	"github.com/idbridge/idbridge/providers/activedirectory"
 	"github.com/idbridge/idbridge/providers/ldap"
 )
@@ -14,8 +15,28 @@ type kind struct {
 	make     func(id, label string, settings any, route authn.Route) (authn.Provider, error)
 }
 
+// rows are the small interfaces of providers that keep something in the store.
+type rows interface {
+	keyring.DataKeyStore
+}
+
+// footing is what such providers stand on. While only the configuration is looked at there is no store yet and the fields
+// are nil: a constructor keeps what it gets from here, and uses it no sooner than when it is asked something.
+type footing struct {
+	rows rows
+	ring *keyring.Ring
+}
+
+// footing is what providers stand on; of no backend at all: nothing.
+func (b *backend) footing() footing {
+	if b == nil {
+		return footing{}
+	}
+	return footing{rows: b.store, ring: b.ring}
+}
+
 // providers is the table of plug-ins. Adding one is its line here; see docs/adding-a-provider.md.
-func providers() map[string]kind {
+func providers(_ footing) map[string]kind {
 	return map[string]kind{
 		"activedirectory": provider(activedirectory.New),
 		"ldap":            provider(ldap.New),
@@ -47,9 +68,10 @@ func (p ProviderConfig) route() authn.Route {
 }
 
 // makeProviders makes all of them, in the order of the file. It dials nothing.
-func makeProviders(c Config) (list []authn.Provider, fallback string, err error) {
+func makeProviders(c Config, on footing) (list []authn.Provider, fallback string, err error) {
+	table := providers(on)
 	for i, p := range c.Providers {
-		made, err := providers()[p.Type].make(p.ID, p.label(), p.Settings, p.route())
+		made, err := table[p.Type].make(p.ID, p.label(), p.Settings, p.route())
 		if err != nil {
 			return nil, "", usageError{fmt.Errorf("providers[%d]: %w", i, err)}
 		}

@@ -28,7 +28,7 @@ type bridge struct {
 }
 
 func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
-	list, fallback, err := makeProviders(b.config)
+	list, fallback, err := makeProviders(b.config, b.footing())
 	if err != nil {
 		return nil, err
 	}

@@ -225,7 +225,7 @@ The link holds the account's subject (entryUUID ...), which never changes, not i
 }
 
 func linkUser(cmd *cobra.Command, b *backend, username, provider, name string) error {
-	list, _, err := makeProviders(b.config)
+	list, _, err := makeProviders(b.config, b.footing())
 	if err != nil {
 		return err
 	}
