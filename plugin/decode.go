@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/strictxml"
 )
 
 // version is a version of SOAP, and the namespace of its envelope.
@@ -22,7 +23,13 @@ const (
 	maxSettings       = 256 // in one Plugin_SetConfigurations
 )
 
-// Malformations of the SOAP message and of the contract.
+// limits bound a message. The platform's own requests use a depth of 4 and a handful of attributes.
+func limits() strictxml.Limits { return strictxml.Limits{Depth: 16, Attributes: 16, Namespaces: 32} }
+
+// A malformation is why a message was refused.
+type malformation = strictxml.Malformation
+
+// Malformations of the SOAP message and of the contract; those of the XML are in strictxml.
 const (
 	notAnEnvelope        malformation = "not_an_envelope"
 	versionMismatch      malformation = "version_mismatch"
@@ -58,7 +65,7 @@ type request struct {
 // understood, so that a fault can be worded in its version.
 func decode(message []byte) (request, error) {
 	d := decoder{request: request{version: soap11}}
-	if err := d.reset(message); err != nil {
+	if err := d.Reset(message, limits()); err != nil {
 		return d.request, err
 	}
 	err := d.envelope()
@@ -66,7 +73,7 @@ func decode(message []byte) (request, error) {
 }
 
 type decoder struct {
-	scanner
+	strictxml.Scanner
 	request request
 }
 
@@ -74,10 +81,10 @@ func (d *decoder) envelope() error {
 	if more, err := d.child(); err != nil || !more {
 		return orElse(err, notAnEnvelope)
 	}
-	if string(d.name) != "Envelope" {
+	if string(d.Local) != "Envelope" {
 		return notAnEnvelope
 	}
-	switch version(d.space) {
+	switch version(d.Space) {
 	case soap11:
 	case soap12:
 		d.request.version = soap12
@@ -90,7 +97,7 @@ func (d *decoder) envelope() error {
 	if err := d.envelopeChildren(); err != nil {
 		return err
 	}
-	_, err := d.next() // nothing may follow
+	_, err := d.Next() // nothing may follow
 	return err
 }
 
@@ -104,13 +111,13 @@ func (d *decoder) envelopeChildren() error {
 		if !more {
 			break
 		}
-		if version(d.space) != d.request.version {
+		if version(d.Space) != d.request.version {
 			return wrongNamespace
 		}
 		switch {
-		case string(d.name) == "Header" && !header && !body:
+		case string(d.Local) == "Header" && !header && !body:
 			header, err = true, d.header()
-		case string(d.name) == "Body" && !body:
+		case string(d.Local) == "Body" && !body:
 			body, err = true, d.body()
 		default:
 			err = unexpectedElement
@@ -135,8 +142,8 @@ func (d *decoder) header() error {
 		if err != nil || !more {
 			return err
 		}
-		for _, a := range d.attrs {
-			if version(a.space) == d.request.version && string(a.local) == "mustUnderstand" && !isFalse(a.value) {
+		for _, a := range d.Attrs {
+			if version(a.Space) == d.request.version && string(a.Local) == "mustUnderstand" && !isFalse(a.Value) {
 				return mustUnderstand
 			}
 		}
@@ -148,11 +155,11 @@ func (d *decoder) header() error {
 
 // skip steps over the rest of the element just opened.
 func (d *decoder) skip() error {
-	for depth := len(d.open); ; {
-		if _, err := d.next(); err != nil {
+	for depth := d.Depth(); ; {
+		if _, err := d.Next(); err != nil {
 			return err
 		}
-		if len(d.open) < depth {
+		if d.Depth() < depth {
 			return nil
 		}
 	}
@@ -175,12 +182,12 @@ func (d *decoder) body() error {
 }
 
 func (d *decoder) operation() error {
-	space := string(d.space)
+	space := string(d.Space)
 	soap := version(space) == soap11 || version(space) == soap12
 	if space == "" || soap || len(space) > maxNamespaceName || strings.ContainsAny(space, " \t\r\n") {
 		return wrongNamespace
 	}
-	m, ok := lookupMethod(d.name)
+	m, ok := lookupMethod(d.Local)
 	if !ok {
 		return unknownOperation
 	}
@@ -215,11 +222,11 @@ func (d *decoder) texts(fields ...field) error {
 			return err
 		}
 		i := 0
-		for i < len(fields) && string(d.name) != fields[i].name {
+		for i < len(fields) && string(d.Local) != fields[i].name {
 			i++
 		}
 		switch {
-		case string(d.space) != d.request.namespace:
+		case string(d.Space) != d.request.namespace:
 			return wrongNamespace
 		case i == len(fields):
 			return unknownParameter
@@ -241,9 +248,9 @@ func (d *decoder) configuration() error {
 			return err
 		}
 		switch {
-		case string(d.space) != d.request.namespace:
+		case string(d.Space) != d.request.namespace:
 			return wrongNamespace
-		case string(d.name) != "Configuration":
+		case string(d.Local) != "Configuration":
 			return unknownParameter
 		case seen:
 			return duplicateParameter
@@ -266,9 +273,9 @@ func (d *decoder) list() error {
 			return err
 		case isNil:
 			return badNil
-		case string(d.space) != d.request.namespace:
+		case string(d.Space) != d.request.namespace:
 			return wrongNamespace
-		case string(d.name) != "PluginAPIConfigurationParameter":
+		case string(d.Local) != "PluginAPIConfigurationParameter":
 			return unknownParameter
 		case len(d.request.settings) == maxSettings:
 			return tooManySettings
@@ -304,20 +311,20 @@ func (d *decoder) text() (string, error) {
 	}
 	var all string
 	for {
-		kind, err := d.next()
+		kind, err := d.Next()
 		switch {
 		case err != nil:
 			return "", err
-		case kind == endTag:
+		case kind == strictxml.EndTag:
 			return all, nil
-		case kind != text:
+		case kind != strictxml.Text && kind != strictxml.CDATA:
 			return "", unexpectedElement
 		case isNil:
 			return "", badNil
-		case bytes.ContainsRune(d.data, '\uFFFD'): // what others put where they could not read a character
+		case bytes.ContainsRune(d.Data, '\uFFFD'): // what others put where they could not read a character
 			return "", replacementCharacter
 		}
-		all += string(d.data)
+		all += string(d.Data)
 	}
 }
 
@@ -325,14 +332,16 @@ func (d *decoder) text() (string, error) {
 // may be space only.
 func (d *decoder) child() (more bool, err error) {
 	for {
-		kind, err := d.next()
+		kind, err := d.Next()
 		switch {
 		case err != nil:
 			return false, err
-		case kind == text && !blank(d.data):
+		case kind == strictxml.StartTag || kind == strictxml.EndTag:
+			return kind == strictxml.StartTag, nil
+		case kind == strictxml.EndOfInput:
+			return false, nil
+		case !blank(d.Data):
 			return false, unexpectedText
-		case kind != text:
-			return kind == startTag, nil
 		}
 	}
 }
@@ -340,8 +349,8 @@ func (d *decoder) child() (more bool, err error) {
 // onlyForeignAttributes checks Envelope, Header and Body: security and addressing put attributes of their own there,
 // but one of SOAP's (encodingStyle) would ask for an encoding that the contract does not have.
 func (d *decoder) onlyForeignAttributes() error {
-	for _, a := range d.attrs {
-		if len(a.space) == 0 || version(a.space) == d.request.version {
+	for _, a := range d.Attrs {
+		if len(a.Space) == 0 || version(a.Space) == d.request.version {
 			return unknownAttribute
 		}
 	}
@@ -350,16 +359,16 @@ func (d *decoder) onlyForeignAttributes() error {
 
 // schemaAttributes checks an operation or a parameter: xsi:nil and xsi:type only. The type says nothing new.
 func (d *decoder) schemaAttributes() (isNil bool, err error) {
-	for _, a := range d.attrs {
+	for _, a := range d.Attrs {
 		switch {
-		case string(a.space) != instanceNamespace:
+		case string(a.Space) != instanceNamespace:
 			return false, unknownAttribute
-		case string(a.local) == "type":
-		case string(a.local) != "nil":
+		case string(a.Local) == "type":
+		case string(a.Local) != "nil":
 			return false, unknownAttribute
-		case isTrue(a.value):
+		case isTrue(a.Value):
 			isNil = true
-		case !isFalse(a.value):
+		case !isFalse(a.Value):
 			return false, badNil
 		}
 	}

@@ -1,13 +1,12 @@
 package plugin
 
 import (
-	"bytes"
-	"encoding/xml"
 	"errors"
-	"io"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/idbridge/idbridge/strictxml"
 )
 
 const (
@@ -110,82 +109,82 @@ func refusedMessages() map[string]struct {
 	}
 	return map[string]m{
 		// The text of the message.
-		"empty":                         {"", truncated},
-		"space only":                    {" \n", truncated},
-		"not XML":                       {"hello", badMarkup},
-		"Latin-1":                       {signInMessage("<Username>jos\xe9</Username>"), notUTF8},
-		"declared as Latin-1":           {`<?xml version="1.0" encoding="iso-8859-1"?>` + signInMessage(good), notUTF8},
-		"UTF-16":                        {"\xff\xfe<\x00a\x00", notUTF8},
-		"version 1.1":                   {`<?xml version="1.1"?>` + signInMessage(good), badDeclaration},
-		"declaration without a version": {`<?xml encoding="utf-8"?>` + signInMessage(good), badDeclaration},
-		"declaration out of order":      {`<?xml encoding="utf-8" version="1.0"?>` + signInMessage(good), badDeclaration},
-		"declaration with more":         {`<?xml version="1.0" evil="1"?>` + signInMessage(good), badDeclaration},
-		"standalone maybe":              {`<?xml version="1.0" standalone="maybe"?>` + signInMessage(good), badDeclaration},
-		"late declaration":              {` <?xml version="1.0"?>` + signInMessage(good), instruction},
-		"control character":             {signInMessage("<Username>a\x01</Username>"), illegalCharacter},
-		"NUL":                           {signInMessage("<Username>a\x00</Username>"), illegalCharacter},
-		"noncharacter":                  {signInMessage("<Username>a\uFFFF</Username>"), illegalCharacter},
-		"NUL by reference":              {signInMessage("<Username>a&#0;</Username>"), badReference},
-		"surrogate by reference":        {signInMessage("<Username>a&#xD800;</Username>"), badReference},
-		"beyond Unicode":                {signInMessage("<Username>a&#x110000;</Username>"), badReference},
-		"beyond 64 bits":                {signInMessage("<Username>a&#x10000000000000041;</Username>"), badReference},
-		"signed reference":              {signInMessage("<Username>a&#+65;</Username>"), badReference},
-		"empty reference":               {signInMessage("<Username>a&#;&#x;</Username>"), badReference},
-		"HTML entity":                   {signInMessage("<Username>a&nbsp;</Username>"), badReference},
-		"lone ampersand":                {signInMessage("<Username>a & b</Username>"), badReference},
+		"empty":                         {"", strictxml.Truncated},
+		"space only":                    {" \n", strictxml.Truncated},
+		"not XML":                       {"hello", strictxml.BadMarkup},
+		"Latin-1":                       {signInMessage("<Username>jos\xe9</Username>"), strictxml.NotUTF8},
+		"declared as Latin-1":           {`<?xml version="1.0" encoding="iso-8859-1"?>` + signInMessage(good), strictxml.NotUTF8},
+		"UTF-16":                        {"\xff\xfe<\x00a\x00", strictxml.NotUTF8},
+		"version 1.1":                   {`<?xml version="1.1"?>` + signInMessage(good), strictxml.BadDeclaration},
+		"declaration without a version": {`<?xml encoding="utf-8"?>` + signInMessage(good), strictxml.BadDeclaration},
+		"declaration out of order":      {`<?xml encoding="utf-8" version="1.0"?>` + signInMessage(good), strictxml.BadDeclaration},
+		"declaration with more":         {`<?xml version="1.0" evil="1"?>` + signInMessage(good), strictxml.BadDeclaration},
+		"standalone maybe":              {`<?xml version="1.0" standalone="maybe"?>` + signInMessage(good), strictxml.BadDeclaration},
+		"late declaration":              {` <?xml version="1.0"?>` + signInMessage(good), strictxml.Instruction},
+		"control character":             {signInMessage("<Username>a\x01</Username>"), strictxml.IllegalCharacter},
+		"NUL":                           {signInMessage("<Username>a\x00</Username>"), strictxml.IllegalCharacter},
+		"noncharacter":                  {signInMessage("<Username>a\uFFFF</Username>"), strictxml.IllegalCharacter},
+		"NUL by reference":              {signInMessage("<Username>a&#0;</Username>"), strictxml.BadReference},
+		"surrogate by reference":        {signInMessage("<Username>a&#xD800;</Username>"), strictxml.BadReference},
+		"beyond Unicode":                {signInMessage("<Username>a&#x110000;</Username>"), strictxml.BadReference},
+		"beyond 64 bits":                {signInMessage("<Username>a&#x10000000000000041;</Username>"), strictxml.BadReference},
+		"signed reference":              {signInMessage("<Username>a&#+65;</Username>"), strictxml.BadReference},
+		"empty reference":               {signInMessage("<Username>a&#;&#x;</Username>"), strictxml.BadReference},
+		"HTML entity":                   {signInMessage("<Username>a&nbsp;</Username>"), strictxml.BadReference},
+		"lone ampersand":                {signInMessage("<Username>a & b</Username>"), strictxml.BadReference},
 		// What XML has and SOAP does not.
-		"DOCTYPE":                {`<!DOCTYPE x>` + signInMessage(good), doctype},
-		"DOCTYPE with an entity": {`<!DOCTYPE x [<!ENTITY e "v">]>` + signInMessage(`<Username>&e;</Username>`), doctype},
-		"DOCTYPE inside":         {signInMessage(`<!DOCTYPE x>` + good), doctype},
-		"DOCTYPE after":          {signInMessage(good) + `<!DOCTYPE x>`, trailingData},
-		"comment in a user name": {signInMessage(`<Username>admin<!-- -->x</Username>`), comment},
-		"comment between":        {signInMessage(user + `<!-- -->` + password), comment},
-		"comment before":         {`<!-- -->` + signInMessage(good), comment},
-		"comment after":          {signInMessage(good) + `<!-- -->`, trailingData},
-		"instruction":            {`<?php x?>` + signInMessage(good), instruction},
-		"style sheet":            {`<?xml-stylesheet href="x"?>` + signInMessage(good), instruction},
-		"instruction in a name":  {signInMessage(`<Username>a<?x y?></Username>`), instruction},
+		"DOCTYPE":                {`<!DOCTYPE x>` + signInMessage(good), strictxml.Doctype},
+		"DOCTYPE with an entity": {`<!DOCTYPE x [<!ENTITY e "v">]>` + signInMessage(`<Username>&e;</Username>`), strictxml.Doctype},
+		"DOCTYPE inside":         {signInMessage(`<!DOCTYPE x>` + good), strictxml.Doctype},
+		"DOCTYPE after":          {signInMessage(good) + `<!DOCTYPE x>`, strictxml.TrailingData},
+		"comment in a user name": {signInMessage(`<Username>admin<!-- -->x</Username>`), strictxml.Comment},
+		"comment between":        {signInMessage(user + `<!-- -->` + password), strictxml.Comment},
+		"comment before":         {`<!-- -->` + signInMessage(good), strictxml.Comment},
+		"comment after":          {signInMessage(good) + `<!-- -->`, strictxml.TrailingData},
+		"instruction":            {`<?php x?>` + signInMessage(good), strictxml.Instruction},
+		"style sheet":            {`<?xml-stylesheet href="x"?>` + signInMessage(good), strictxml.Instruction},
+		"instruction in a name":  {signInMessage(`<Username>a<?x y?></Username>`), strictxml.Instruction},
 		// Markup that parsers read differently.
-		"second root":               {signInMessage(good) + signInMessage(good), trailingData},
-		"text after":                {signInMessage(good) + "x", trailingData},
-		"NUL after":                 {signInMessage(good) + "\x00", illegalCharacter},
-		"text before":               {"x" + signInMessage(good), badMarkup},
-		"reference before":          {"&#32;" + signInMessage(good), badMarkup},
-		"CDATA before":              {"<![CDATA[ ]]>" + signInMessage(good), badMarkup},
-		"cut off":                   {body11, truncated},
-		"cut off in a tag":          {body11 + `<User_Auth`, truncated},
-		"cut off in an attribute":   {`<a b="`, truncated},
-		"cut off after =":           {`<a b=`, truncated},
-		"cut off in CDATA":          {signInMessage("<Username><![CDATA[x"), truncated},
-		"tags crossed":              {envelope11 + `<soap:Header><a><b></a></b>`, mismatchedTag},
-		"end of another element":    {signInMessage(`<Username>a</Password>`), mismatchedTag},
-		"end with another prefix":   {inBody(`<a:Plugin_Test xmlns:a="urn:x" xmlns:b="urn:x"></b:Plugin_Test>`), mismatchedTag},
-		"end without a start":       {`</a>`, mismatchedTag},
-		"attribute in an end tag":   {signInMessage(`<Username></Username a="b">`), badMarkup},
-		"attribute without quotes":  {inBody(`<Plugin_Test xmlns=urn:x/>`), badMarkup},
-		"attribute without value":   {inBody(`<Plugin_Test xmlns/>`), badMarkup},
-		"attributes not separated":  {inBody(`<Plugin_Test xmlns="urn:x"xmlns:y="urn:y"/>`), badMarkup},
-		"attribute with <":          {inBody(`<Plugin_Test xmlns="urn:<x"/>`), badMarkup},
-		"attribute with a line end": {inBody("<Plugin_Test xmlns=\"urn:\nx\"/>"), badMarkup},
-		"attribute twice":           {inBody(`<Plugin_Test xmlns="urn:x" xmlns="urn:y"/>`), duplicateAttr},
+		"second root":               {signInMessage(good) + signInMessage(good), strictxml.TrailingData},
+		"text after":                {signInMessage(good) + "x", strictxml.TrailingData},
+		"NUL after":                 {signInMessage(good) + "\x00", strictxml.IllegalCharacter},
+		"text before":               {"x" + signInMessage(good), strictxml.BadMarkup},
+		"reference before":          {"&#32;" + signInMessage(good), strictxml.BadMarkup},
+		"CDATA before":              {"<![CDATA[ ]]>" + signInMessage(good), strictxml.BadMarkup},
+		"cut off":                   {body11, strictxml.Truncated},
+		"cut off in a tag":          {body11 + `<User_Auth`, strictxml.Truncated},
+		"cut off in an attribute":   {`<a b="`, strictxml.Truncated},
+		"cut off after =":           {`<a b=`, strictxml.Truncated},
+		"cut off in CDATA":          {signInMessage("<Username><![CDATA[x"), strictxml.Truncated},
+		"tags crossed":              {envelope11 + `<soap:Header><a><b></a></b>`, strictxml.MismatchedTag},
+		"end of another element":    {signInMessage(`<Username>a</Password>`), strictxml.MismatchedTag},
+		"end with another prefix":   {inBody(`<a:Plugin_Test xmlns:a="urn:x" xmlns:b="urn:x"></b:Plugin_Test>`), strictxml.MismatchedTag},
+		"end without a start":       {`</a>`, strictxml.MismatchedTag},
+		"attribute in an end tag":   {signInMessage(`<Username></Username a="b">`), strictxml.BadMarkup},
+		"attribute without quotes":  {inBody(`<Plugin_Test xmlns=urn:x/>`), strictxml.BadMarkup},
+		"attribute without value":   {inBody(`<Plugin_Test xmlns/>`), strictxml.BadMarkup},
+		"attributes not separated":  {inBody(`<Plugin_Test xmlns="urn:x"xmlns:y="urn:y"/>`), strictxml.BadMarkup},
+		"attribute with <":          {inBody(`<Plugin_Test xmlns="urn:<x"/>`), strictxml.BadMarkup},
+		"attribute with a line end": {inBody("<Plugin_Test xmlns=\"urn:\nx\"/>"), strictxml.BadMarkup},
+		"attribute twice":           {inBody(`<Plugin_Test xmlns="urn:x" xmlns="urn:y"/>`), strictxml.DuplicateAttribute},
 		"attribute twice by prefixes": {inBody(`<Plugin_Test xmlns="urn:x" xmlns:a="urn:a" xmlns:b="urn:a" a:c="" b:c=""/>`),
-			duplicateAttr},
-		"attributes without end": {inBody(`<Plugin_Test ` + manyAttributes(maxAttributes+1) + `/>`), tooManyAttributes},
-		"]]> in text":            {signInMessage(`<Username>a]]></Username>`), badMarkup},
-		"two colons":             {inBody(`<a:b:Plugin_Test xmlns:a="urn:x"/>`), badMarkup},
-		"colon first":            {inBody(`<:Plugin_Test xmlns="urn:x"/>`), badMarkup},
-		"colon last":             {inBody(`<Plugin_Test: xmlns="urn:x"/>`), badMarkup},
-		"space before a name":    {inBody(`< Plugin_Test xmlns="urn:x"/>`), badMarkup},
-		"digit first":            {inBody(`<1/>`), badMarkup},
-		"non-ASCII name":         {inBody(`<Plugin_Tést/>`), badMarkup},
-		"slash and space":        {inBody(`<Plugin_Test xmlns="urn:x"/ >`), badMarkup},
+			strictxml.DuplicateAttribute},
+		"attributes without end": {inBody(`<Plugin_Test ` + manyAttributes(limits().Attributes+1) + `/>`), strictxml.TooManyAttributes},
+		"]]> in text":            {signInMessage(`<Username>a]]></Username>`), strictxml.BadMarkup},
+		"two colons":             {inBody(`<a:b:Plugin_Test xmlns:a="urn:x"/>`), strictxml.BadMarkup},
+		"colon first":            {inBody(`<:Plugin_Test xmlns="urn:x"/>`), strictxml.BadMarkup},
+		"colon last":             {inBody(`<Plugin_Test: xmlns="urn:x"/>`), strictxml.BadMarkup},
+		"space before a name":    {inBody(`< Plugin_Test xmlns="urn:x"/>`), strictxml.BadMarkup},
+		"digit first":            {inBody(`<1/>`), strictxml.BadMarkup},
+		"non-ASCII name":         {inBody(`<Plugin_Tést/>`), strictxml.BadMarkup},
+		"slash and space":        {inBody(`<Plugin_Test xmlns="urn:x"/ >`), strictxml.BadMarkup},
 		// Namespaces.
-		"undeclared prefix":       {inBody(`<x:Plugin_Test/>`), undeclaredPrefix},
-		"undeclared on attribute": {signInMessage(`<Username i:nil="true"/>`), undeclaredPrefix},
-		"prefix unbound":          {inBody(`<Plugin_Test xmlns="urn:x" xmlns:y=""/>`), badNamespace},
-		"xml prefix rebound":      {inBody(`<Plugin_Test xmlns="urn:x" xmlns:xml="urn:y"/>`), badNamespace},
-		"xmlns prefix bound":      {inBody(`<Plugin_Test xmlns="urn:x" xmlns:xmlns="urn:y"/>`), badNamespace},
-		"reserved name bound":     {inBody(`<y:Plugin_Test xmlns:y="` + xmlnsReserved + `"/>`), badNamespace},
+		"undeclared prefix":       {inBody(`<x:Plugin_Test/>`), strictxml.UndeclaredPrefix},
+		"undeclared on attribute": {signInMessage(`<Username i:nil="true"/>`), strictxml.UndeclaredPrefix},
+		"prefix unbound":          {inBody(`<Plugin_Test xmlns="urn:x" xmlns:y=""/>`), strictxml.BadNamespace},
+		"xml prefix rebound":      {inBody(`<Plugin_Test xmlns="urn:x" xmlns:xml="urn:y"/>`), strictxml.BadNamespace},
+		"xmlns prefix bound":      {inBody(`<Plugin_Test xmlns="urn:x" xmlns:xmlns="urn:y"/>`), strictxml.BadNamespace},
+		"reserved name bound":     {inBody(`<y:Plugin_Test xmlns:y="http://www.w3.org/2000/xmlns/"/>`), strictxml.BadNamespace},
 		"namespaces without end":  {strings.Repeat(`<a `+manyNamespaces(10)+`>`, 4), notAnEnvelope},
 		// SOAP.
 		"another root":              {`<html/>`, notAnEnvelope},
@@ -207,8 +206,8 @@ func refusedMessages() map[string]struct {
 		"text in the header":        {envelope11 + `<soap:Header>x`, unexpectedText},
 		"must understand":           {envelope11 + `<soap:Header><a xmlns="urn:a" soap:mustUnderstand="1"/></soap:Header>`, mustUnderstand},
 		"must understand, 1.2":      {envelope12 + `<soap:Header><a xmlns="urn:a" soap:mustUnderstand="true"/></soap:Header>`, mustUnderstand},
-		"broken header":             {envelope11 + `<soap:Header><a><b></a></soap:Header>`, mismatchedTag},
-		"deep header":               {envelope11 + `<soap:Header>` + strings.Repeat("<a>", maxDepth), tooDeep},
+		"broken header":             {envelope11 + `<soap:Header><a><b></a></soap:Header>`, strictxml.MismatchedTag},
+		"deep header":               {envelope11 + `<soap:Header>` + strings.Repeat("<a>", limits().Depth), strictxml.TooDeep},
 		"empty body":                {inBody(""), operationMissing},
 		"two operations":            {inBody(operation + closeOp + operation + closeOp), severalOperations},
 		// The contract.
@@ -287,8 +286,8 @@ func TestDecodeNamespaceScopes(t *testing.T) {
 		message string
 		want    malformation
 	}{
-		"too many": {envelope11 + `<soap:Header><a ` + manyNamespaces(15) + `><b ` + manyNamespaces(15) + `><c ` + manyNamespaces(2) + `/>`, badNamespace},
-		"left":     {envelope11 + `<soap:Header><a xmlns:p="urn:p"/><p:b/></soap:Header>`, undeclaredPrefix},
+		"too many": {envelope11 + `<soap:Header><a ` + manyNamespaces(15) + `><b ` + manyNamespaces(15) + `><c ` + manyNamespaces(2) + `/>`, strictxml.BadNamespace},
+		"left":     {envelope11 + `<soap:Header><a xmlns:p="urn:p"/><p:b/></soap:Header>`, strictxml.UndeclaredPrefix},
 		"many, one after another": {envelope11 + `<soap:Header>` + strings.Repeat(`<a `+manyNamespaces(15)+`/>`, 10) +
 			`</soap:Header><soap:Body>` + operation + closeOp + closeBody, ""},
 	} {
@@ -350,113 +349,4 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%q\nthen %q", encodeRequest(first), encodeRequest(second))
 		}
 	})
-}
-
-// FuzzScan: whatever the scanner accepts, encoding/xml accepts too and reads the same way.
-func FuzzScan(f *testing.F) {
-	addSeeds(f)
-	f.Add([]byte(`<a xmlns="urn:a" xmlns:b="urn:b" b:c="&lt;" d=">"><b:e/>x<![CDATA[y]]>&#x1F600;<e xmlns=""/></a>`))
-	f.Fuzz(func(t *testing.T, message []byte) {
-		ours, err := scanAll(message)
-		if err != nil {
-			return
-		}
-		theirs, err := encodingXML(message)
-		if err != nil {
-			t.Fatalf("encoding/xml refuses %q: %v", message, err)
-		}
-		if ours != theirs {
-			t.Fatalf("%q\nours   %q\ntheirs %q", message, ours, theirs)
-		}
-	})
-}
-
-// scanAll spells out what the scanner reads.
-func scanAll(message []byte) (string, error) {
-	var s scanner
-	if err := s.reset(message); err != nil {
-		return "", err
-	}
-	var b spelling
-	for {
-		kind, err := s.next()
-		if err != nil {
-			return "", err
-		}
-		switch kind {
-		case startTag:
-			b.start(string(s.space), string(s.name))
-			for _, a := range s.attrs {
-				b.attribute(string(a.space), string(a.local), string(a.value))
-			}
-		case endTag:
-			b.end(string(s.name))
-		case text:
-			b.text(string(s.data))
-		case endOfInput:
-			return b.String(), nil
-		}
-	}
-}
-
-// encodingXML spells out what encoding/xml reads, leaving out what carries no meaning: the byte order mark, the
-// declaration, space around the root and declarations of namespaces.
-func encodingXML(message []byte) (string, error) {
-	d := xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(message, []byte("\uFEFF"))))
-	var b spelling
-	for depth := 0; ; {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			return b.String(), nil
-		}
-		if err != nil {
-			return "", err
-		}
-		switch token := token.(type) {
-		case xml.StartElement:
-			depth++
-			b.start(token.Name.Space, token.Name.Local)
-			for _, a := range token.Attr {
-				if a.Name.Space != "xmlns" && a.Name != (xml.Name{Local: "xmlns"}) {
-					b.attribute(a.Name.Space, a.Name.Local, a.Value)
-				}
-			}
-		case xml.EndElement:
-			depth--
-			b.end(token.Name.Local)
-		case xml.CharData:
-			if depth > 0 {
-				b.text(string(token))
-			} else if !blank(token) {
-				return "", errors.New("text outside the root")
-			}
-		case xml.ProcInst:
-			if token.Target != "xml" {
-				return "", errors.New("processing instruction")
-			}
-		default:
-			return "", errors.New("comment or directive")
-		}
-	}
-}
-
-// spelling joins adjacent text, which two readers may cut differently.
-type spelling struct {
-	strings.Builder
-	inText bool
-}
-
-func (b *spelling) mark(s ...string) {
-	b.inText = false
-	b.WriteString("\n" + strings.Join(s, "|"))
-}
-func (b *spelling) start(space, local string)            { b.mark("start", space, local) }
-func (b *spelling) attribute(space, local, value string) { b.mark("attribute", space, local, value) }
-func (b *spelling) end(local string)                     { b.mark("end", local) }
-func (b *spelling) text(s string) {
-	if !b.inText && s != "" {
-		b.mark("text", "")
-		b.inText = true
-	}
-	b.WriteString(s)
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/idbridge/idbridge/strictxml"
 )
 
 // buffer collects an answer. Answers are written by hand: they are few and fixed in shape, and encoding/xml would cost
@@ -42,7 +44,7 @@ func escaped(r rune, size int) string {
 	case '\r': // a reader would make a line feed of it
 		return "&#13;"
 	}
-	if !legal(r) || r == utf8.RuneError && size == 1 {
+	if !strictxml.Legal(r) || r == utf8.RuneError && size == 1 {
 		return "\uFFFD"
 	}
 	return ""
