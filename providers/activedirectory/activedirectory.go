@@ -32,21 +32,25 @@ type domain struct {
 // New makes a provider of a domain. It reads the certificate files and reports every mistake in cfg at once, naming the
 // YAML key; it dials nothing.
 //
-// Errors of the provider have the Kinds BadCredentials, Locked and Unavailable; docs/errors.md lists the reasons.
+// Errors of the provider have the Kinds BadCredentials, Locked and Unavailable, and of ChangePassword also Unsuitable;
+// docs/errors.md lists the reasons.
 func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error) {
 	match, routeErr := route.Matcher()
 	d, err := open(id, cfg)
 	if err := errors.Join(routeErr, err); err != nil {
 		return authn.Provider{}, err
 	}
-	return authn.Provider{ID: id, Label: label, Match: match, Password: d, Lookup: d.Lookup, Check: d.Check}, nil
+	return authn.Provider{
+		ID: id, Label: label, Match: match, Password: d, ChangePassword: d.ChangePassword, Lookup: d.Lookup, Check: d.Check,
+	}, nil
 }
 
 func open(id string, cfg Config) (*domain, error) {
 	problems := cfg.prepare()
 	d := &domain{id: id, config: cfg, root: domainDN(cfg.Domain), now: time.Now}
 	clock := func() time.Time { return d.now() }
-	dialect := ldap.Dialect{AnyBindName: true, SubtreeRefers: true, Refused: refused, Resolver: resolver(cfg.DNSServers)}
+	dialect := ldap.Dialect{AnyBindName: true, SubtreeRefers: true, Refused: refused, Unchanged: unchanged,
+		Resolver: resolver(cfg.DNSServers)}
 	if len(cfg.URLs) == 0 {
 		dialect.Servers = newLocator(cfg, dialect.Resolver, clock).servers
 	}
@@ -108,7 +112,7 @@ func (d *domain) Verify(ctx context.Context, account authn.Account, password aut
 	if err := ldap.CheckBind(account.Ref, password); err != nil {
 		return authn.Identity{}, d.directory.By(err)
 	}
-	if err := d.mayTry(ctx, account); err != nil {
+	if _, err := d.mayTry(ctx, account); err != nil {
 		return authn.Identity{}, err
 	}
 	if err := d.directory.Bind(ctx, account.Ref, password); err != nil {
@@ -124,7 +128,7 @@ func (d *domain) Verify(ctx context.Context, account authn.Account, password aut
 
 // mayTry reads how many wrong passwords the account has left. The reading that came with the search serves one attempt;
 // any other attempt reads anew, and learns with it whether the DN still is the account that was found.
-func (d *domain) mayTry(ctx context.Context, account authn.Account) error {
+func (d *domain) mayTry(ctx context.Context, account authn.Account) (state, error) {
 	s, fresh := d.readings.take(account.Subject)
 	var limit policy
 	err := d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) (err error) {
@@ -139,7 +143,7 @@ func (d *domain) mayTry(ctx context.Context, account authn.Account) error {
 	if err == nil {
 		err = d.directory.By(s.mayTry(limit, d.config.LockoutMargin, d.now()))
 	}
-	return err
+	return s, err
 }
 
 // stateNow reads the state of an account that was found earlier.

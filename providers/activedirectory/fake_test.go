@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,10 +24,22 @@ type fake struct {
 	config   Config
 	entry    func(base, filter string, asked []string) []fakeEntry // nil: honest
 	bindCode int
-	words    string // diagnostic of a bind
+	words    string // diagnostic of a bind or a modification
 	searches atomic.Int32
 	binds    atomic.Int32 // binds other than the service account's
+
+	modifyCode           int
+	modifies             atomic.Int32
+	modified, modifiedDN string  // the last modification, its operations as text
+	hangUpOn             ber.Tag // a request that is answered by closing the connection; 0: none
 }
+
+// Tags of requests, RFC 4511 section 4.
+const (
+	bindRequest   = 0
+	searchRequest = 3
+	modifyRequest = 6
+)
 
 type fakeEntry struct {
 	dn         string
@@ -68,6 +82,9 @@ func honest(base, filter string, asked []string) []fakeEntry {
 		return []fakeEntry{ana()}
 	case strings.EqualFold(base, fakeRoot) && asked[0] == attrThreshold:
 		return []fakeEntry{{fakeRoot, map[string][]string{attrThreshold: {"5"}, attrWindow: {"-18000000000"}}}}
+	case strings.EqualFold(base, fakeRoot) && asked[0] == attrMinLength:
+		return []fakeEntry{{fakeRoot, map[string][]string{attrMinLength: {"7"}, attrMinAge: {"-864000000000"},
+			attrHistory: {"24"}, attrProperties: {"1"}}}}
 	case strings.Contains(filter, "objectSid="):
 		return groupsIn(filter)
 	}
@@ -124,7 +141,11 @@ func (f *fake) serve(c net.Conn) {
 		if err != nil || len(p.Children) < 2 {
 			return
 		}
-		for _, answer := range f.answer(p.Children[1]) {
+		answers := f.answer(p.Children[1])
+		if tag := p.Children[1].Tag; tag != 0 && tag == f.hangUpOn {
+			return
+		}
+		for _, answer := range answers {
 			whole := ber.NewSequence("")
 			whole.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, p.Children[0].Value, ""))
 			whole.AppendChild(answer)
@@ -136,13 +157,17 @@ func (f *fake) serve(c net.Conn) {
 }
 
 func (f *fake) answer(op *ber.Packet) (list []*ber.Packet) {
-	const bindRequest, bindResponse, searchRequest, searchEntry, searchDone = 0, 1, 3, 4, 5
+	const bindResponse, searchEntry, searchDone, modifyResponse = 1, 4, 5, 7
 	switch {
 	case op.Tag == bindRequest && op.Children[1].Value == f.config.BindDN:
 		return append(list, fakeResult(bindResponse, 0, ""))
 	case op.Tag == bindRequest:
 		f.binds.Add(1)
 		return append(list, fakeResult(bindResponse, f.bindCode, f.words))
+	case op.Tag == modifyRequest:
+		f.modifies.Add(1)
+		f.modifiedDN, f.modified = op.Children[0].Value.(string), decompileChanges(op.Children[1])
+		return append(list, fakeResult(modifyResponse, f.modifyCode, f.words))
 	case op.Tag != searchRequest:
 		return nil
 	}
@@ -177,6 +202,38 @@ func decompile(p *ber.Packet) string {
 		b.WriteString(decompile(c))
 	}
 	return b.String()
+}
+
+// decompileChanges writes the operations of a modification as text.
+func decompileChanges(p *ber.Packet) (text string) {
+	kinds := map[int64]string{0: "add", 1: "delete", 2: "replace"}
+	for _, c := range p.Children {
+		attribute := c.Children[1]
+		text += kinds[c.Children[0].Value.(int64)] + " " + attribute.Children[0].Value.(string)
+		for _, v := range attribute.Children[1].Children {
+			text += " " + v.Data.String()
+		}
+		text += "; "
+	}
+	return text
+}
+
+// bothAuthorities is a file of the authorities of several fakes.
+func bothAuthorities(t *testing.T, fakes ...*fake) string {
+	t.Helper()
+	var all []byte
+	for _, f := range fakes {
+		pem, err := os.ReadFile(f.config.CAFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, pem...)
+	}
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, all, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 func octets(s string) *ber.Packet {

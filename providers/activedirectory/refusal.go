@@ -25,6 +25,16 @@ const (
 	reasonGroups        = "groups_incomplete"
 	reasonConfig        = "directory_config"
 	reasonBadAnswer     = "directory_bad_answer"
+
+	// Of a password that is to be changed.
+	reasonMalformedPass = "malformed_password"
+	reasonPassTooLong   = "password_too_long"
+	reasonPassTooShort  = "password_too_short"
+	reasonPassTooSimple = "password_too_simple"
+	reasonPassTooRecent = "password_too_recent"
+	reasonPassUsed      = "password_used_before"
+	reasonUnsuitable    = "password_unsuitable"
+	reasonCannotChange  = "password_change_forbidden"
 )
 
 // refusals are the Windows error codes, in hexadecimal as the server writes them, that a refused bind comes with.

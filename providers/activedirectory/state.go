@@ -37,14 +37,15 @@ const (
 
 // state is what an entry says about signing in with it, at one moment.
 type state struct {
-	flags      int64
-	expires    time.Time // zero: never
-	mustChange bool
-	hours      []byte // a bit for each hour of the week that is allowed; empty: all are
-	badCount   int
-	badTime    time.Time
-	policy     string // DN of the fine-grained policy; empty: the domain's
-	at         time.Time
+	flags       int64
+	expires     time.Time // zero: never
+	mustChange  bool
+	passwordSet time.Time
+	hours       []byte // a bit for each hour of the week that is allowed; empty: all are
+	badCount    int
+	badTime     time.Time
+	policy      string // DN of the fine-grained policy; empty: the domain's
+	at          time.Time
 }
 
 // readState reads the state. What is always there and cannot be read is an error: a missing right of the service
@@ -54,9 +55,9 @@ func readState(e ldap.Entry) (state, error) {
 	s := state{
 		flags: r.number(attrControl) | r.number(attrComputed), expires: fileTime(r.number(attrExpires)),
 		badCount: int(r.optional(attrBadCount)), badTime: fileTime(r.optional(attrBadTime)), policy: e.Text(attrPSO),
-		hours: first(e.Values(attrHours)),
+		hours: first(e.Values(attrHours)), passwordSet: fileTime(r.number(attrPwdLastSet)),
 	}
-	s.mustChange = r.number(attrPwdLastSet) == 0 && s.flags&(flagNeverExpires|flagSmartcard) == 0
+	s.mustChange = s.passwordSet.IsZero() && s.flags&(flagNeverExpires|flagSmartcard) == 0
 	return s, r.err
 }
 
@@ -97,6 +98,23 @@ func fileTime(n int64) time.Time {
 // says the same, and more, in its answer to a bind.
 func (s state) mayEnter(now time.Time) error {
 	refuse := func(reason string) error { return &authn.Error{Kind: authn.Locked, Reason: reason} }
+	if err := s.isOver(now); err != nil {
+		return err
+	}
+	switch {
+	case !s.isHour(now.UTC()):
+		return refuse(reasonHours)
+	case s.mustChange:
+		return refuse(reasonMustChange)
+	case s.flags&flagPasswordExpired != 0:
+		return refuse(reasonPassExpired)
+	}
+	return nil
+}
+
+// isOver refuses an account that cannot be used, whatever its password: locked, disabled or expired.
+func (s state) isOver(now time.Time) error {
+	refuse := func(reason string) error { return &authn.Error{Kind: authn.Locked, Reason: reason} }
 	switch {
 	case s.flags&flagDisabled != 0:
 		return refuse(reasonDisabled)
@@ -104,12 +122,6 @@ func (s state) mayEnter(now time.Time) error {
 		return refuse(reasonLocked)
 	case !s.expires.IsZero() && !now.Before(s.expires):
 		return refuse(reasonExpired)
-	case !s.isHour(now.UTC()):
-		return refuse(reasonHours)
-	case s.mustChange:
-		return refuse(reasonMustChange)
-	case s.flags&flagPasswordExpired != 0:
-		return refuse(reasonPassExpired)
 	}
 	return nil
 }

@@ -27,6 +27,9 @@ type Dialect struct {
 	// Refused judges a user's bind that was answered with invalidCredentials, by the server's own words. nil, or a nil
 	// answer, leaves the judgement to this package: a wrong password.
 	Refused func(diagnostic string) error
+	// Unchanged judges an exchange of values that was refused, by the result code (RFC 4511 section 4.1.9) and the server's
+	// own words. A nil answer says that the refusal is about neither the entry nor the values, but about this server.
+	Unchanged func(code uint16, diagnostic string) error
 }
 
 func (x Dialect) outcome(server string, result *goldap.SimpleBindResult, err error) error {
@@ -37,6 +40,18 @@ func (x Dialect) outcome(server string, result *goldap.SimpleBindResult, err err
 		}
 	}
 	return bindOutcome(server, result, err)
+}
+
+// unchanged judges a refused exchange. decided is false where another server may be asked: this one has said that it did
+// nothing, for a reason of its own.
+func (x Dialect) unchanged(server string, err error) (decided bool, refusal error) {
+	var e *goldap.Error
+	if x.Unchanged != nil && errors.As(err, &e) && e.Err != nil {
+		if refusal := x.Unchanged(e.ResultCode, e.Err.Error()); refusal != nil {
+			return true, refusal
+		}
+	}
+	return false, fromResult(server, err)
 }
 
 // Directory is the seam for a provider that speaks a dialect: the servers with their pools, fail-over, deadlines,
@@ -68,6 +83,13 @@ func (d *Directory) Bind(ctx context.Context, dn string, password authn.Secret) 
 		return d.By(err)
 	}
 	return d.By(d.d.bind(ctx, dn, password))
+}
+
+// Exchange takes one value of an attribute away and adds another one in a single modification (RFC 4511 section 4.6): the
+// right old value is the proof, and the service account asks. It goes over TLS or not at all, and once: a modification
+// whose answer is lost may have been made, so it is Unavailable and not repeated. Dialect.Unchanged judges a refusal.
+func (d *Directory) Exchange(ctx context.Context, dn, attribute string, old, next authn.Secret) error {
+	return d.By(d.d.exchange(ctx, dn, attribute, old, next))
 }
 
 // Recall returns the account that Remember was told for the very same spelling of a name within the last cache_ttl.

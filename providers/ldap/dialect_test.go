@@ -60,3 +60,21 @@ func TestServersComeAndGo(t *testing.T) {
 	bind([]string{second.url}, 2, 1)
 	eventually(t, "connections to a server that is gone stay open", func() bool { return first.conns.Load() == 0 })
 }
+
+// TestNoExchangeInClear: a directory that may be searched in clear is still not told passwords in clear.
+func TestNoExchangeInClear(t *testing.T) {
+	f := lying(t, answers{})
+	c := fakeConfig(f.url)
+	d, err := Open("corp", c, Dialect{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	err = d.Exchange(t.Context(), fakeUser, "unicodePwd", "old", "new")
+	if authn.KindOf(err) != authn.Unavailable || authn.ReasonOf(err) != reasonConfig {
+		t.Errorf("got %v", err)
+	}
+	if n := f.conns.Load(); n != 0 {
+		t.Errorf("%d connections were made", n)
+	}
+}
