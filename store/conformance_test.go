@@ -53,6 +53,11 @@ var conformance = []struct {
 	{"IT users: a large import", testLargeImport},
 	{"IT users: ids are unique", testIDsAreUnique},
 	{"IT users: enrolled is seen", testEnrolledIsSeen},
+	{"logins: one of fifty ends one", testLogins},
+	{"sessions end with their user", testSessions},
+	{"sessions end with the provider's", testAccountSessions},
+	{"tokens", testTokens},
+	{"browsers' rows are purged", testPurgeBrowser},
 }
 
 // besides are tests in which somebody changes the database past the store.
