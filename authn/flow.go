@@ -256,7 +256,7 @@ func (f *Flow) finish(ctx context.Context, in *signIn, l Login, provider string,
 		return err
 	}
 	same := subtle.ConstantTimeCompare([]byte(l.State), []byte(hashHandle(state))) == 1
-	if l.State == "" || !same || l.Provider != provider {
+	if !same || l.Provider != provider {
 		return &Error{Kind: Untrusted, Reason: "state_mismatch", Provider: provider}
 	}
 	pending := l.Pending

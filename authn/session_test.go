@@ -80,6 +80,9 @@ func TestSession(t *testing.T) {
 	b.want(t, authn.Secret(s.ID), false)
 	b.want(t, "", false)
 	b.rows.down = errors.New("disk")
+	if _, found, err := b.Get(t.Context(), ""); found || err != nil {
+		t.Errorf("a browser without a cookie, without the store: %v, %v", found, err)
+	}
 	if _, found, err := b.Get(t.Context(), handle); found || authn.KindOf(err) != authn.Unavailable {
 		t.Errorf("without the store: %v, %v", found, err)
 	}

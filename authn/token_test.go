@@ -215,6 +215,6 @@ func TestUnknownTokensAreCounted(t *testing.T) {
 
 func TestTokensOff(t *testing.T) {
 	b := newTokenBench(t)
-	b.Service.Tokens = nil
+	b.Tokens = nil
 	b.refused(t, "bob", b.token, authn.BadCredentials, "wrong_password")
 }
