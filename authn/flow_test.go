@@ -272,7 +272,7 @@ func TestFlowThrottlesLikeThePlugin(t *testing.T) {
 	f.now = f.now.Add(-3 * time.Minute)
 	_, err := f.Password(t.Context(), f.visit(""), "", "ann", "pw-ann")
 	f.wantRefusal(t, err, authn.Locked, "throttled")
-	_, err = f.bench.signIn(t, "ann", "pw-ann")
+	_, err = f.signIn(t, "ann", "pw-ann")
 	wantError(t, err, authn.Locked, "throttled")
 }
 
@@ -370,7 +370,7 @@ func TestFlowChangesAnExpiredPassword(t *testing.T) {
 	f.source.verify = nil
 	f.source.people["bob"] = "new-secret"
 	f.factors.used = false
-	if _, err := f.bench.signIn(t, "bob", "new-secret123456"); err != nil {
+	if _, err := f.signIn(t, "bob", "new-secret123456"); err != nil {
 		t.Errorf("the new password is still held for refused: %v", err)
 	}
 }

@@ -169,8 +169,7 @@ func TestTokenRefusals(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			var b *tokenBench
-			b = newTokenBench(t)
+			b := newTokenBench(t)
 			kept := b.only()
 			if c.change != nil {
 				c.change(b, &kept)
