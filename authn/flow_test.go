@@ -18,7 +18,14 @@ type memoryLogins struct {
 	mu   sync.Mutex
 	kept map[string]authn.Login
 	down error
-	race func() // once, before something is saved
+	race func() // once, before something is saved or ended
+}
+
+func (m *memoryLogins) raced() {
+	if race := m.race; race != nil {
+		m.race = nil
+		race()
+	}
 }
 
 func (m *memoryLogins) Login(_ context.Context, id string) (authn.Login, bool, error) {
@@ -30,10 +37,7 @@ func (m *memoryLogins) Login(_ context.Context, id string) (authn.Login, bool, e
 }
 
 func (m *memoryLogins) SaveLogin(_ context.Context, l authn.Login) (bool, error) {
-	if race := m.race; race != nil {
-		m.race = nil
-		race()
-	}
+	m.raced()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down != nil || m.kept[l.ID].Version != l.Version-1 {
@@ -44,6 +48,7 @@ func (m *memoryLogins) SaveLogin(_ context.Context, l authn.Login) (bool, error)
 }
 
 func (m *memoryLogins) EndLogin(_ context.Context, id string, version int64) (bool, error) {
+	m.raced()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l, ok := m.kept[id]
@@ -135,7 +140,7 @@ func newFlowBench(t *testing.T) *flowBench {
 		c.Providers = append(c.Providers, authn.Provider{ID: "idp", Label: "Company", Match: never, Redirect: f.idp},
 			authn.Provider{ID: "other", Match: never, Redirect: f.idp})
 	})
-	f.Flow = authn.NewFlow(f.bench.Service, f.logins, f.enrol, 0)
+	f.Flow = authn.NewFlow(f.Service, f.logins, f.enrol, 0)
 	return f
 }
 
@@ -605,6 +610,17 @@ func TestFlowIsDoneOnce(t *testing.T) {
 	}
 	if won != 1 || len(f.journal.all) != 1 {
 		t.Errorf("%d of 20 got in, %d records; want 1 and 1", won, len(f.journal.all))
+	}
+}
+
+func TestFlowIsDoneByTheFasterOfTwo(t *testing.T) {
+	f := newFlowBench(t)
+	handle := f.password(t, "ann", "pw-ann")
+	f.logins.race = func() { f.done(t, handle, "password") }
+	_, _, err := f.Done(t.Context(), f.visit(handle))
+	f.wantUnrecorded(t, err, authn.ErrLoginMoved)
+	if len(f.journal.all) != 1 {
+		t.Errorf("%d records, want 1", len(f.journal.all))
 	}
 }
 
