@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"mfa":             {"authn"},
 	"plugin":          {"authn", "strictxml", "templates"},
 	"templates":       {},
+	"docs":            {},
 	"itusers":         {"authn"},
 	"audit":           {"authn"},
 	"providers/ldap":  {"authn"},

@@ -66,6 +66,10 @@ type Provider struct {
 	// source that the account may sign in: Locked if not. Only for integrated authentication.
 	Lookup func(ctx context.Context, username string) (Identity, error)
 
+	// Explain finds an account as Password.Find does, but never in a cache, and tells what it looks at and what the source
+	// says of the account's right to sign in. It changes nothing. The remarks are there also when the account is not found.
+	Explain func(ctx context.Context, username string) (Account, []Remark, error)
+
 	// Check tells whether sign-ins through this provider could work now; the error says what to do about it.
 	Check func(ctx context.Context) error
 }

@@ -208,8 +208,8 @@ func (s *Service) find(ctx context.Context, in *signIn) error {
 		return err
 	}
 	in.provider = provider
-	if provider.Password == nil {
-		return &Error{Kind: BadCredentials, Reason: "no_passwords", Provider: provider.ID}
+	if err := takesPasswords(provider); err != nil {
+		return err
 	}
 	in.account, err = provider.Password.Find(ctx, name)
 	switch {
@@ -217,10 +217,25 @@ func (s *Service) find(ctx context.Context, in *signIn) error {
 		return late(ctx, err)
 	case KindOf(err) == BadCredentials:
 		return s.countUnknown(ctx, provider.ID, name, err)
-	case err == nil && (in.account.Provider != provider.ID || in.account.Subject == ""):
-		return Errorf(Internal, "bad_provider", "provider %q returned an account without its id or a subject", provider.ID)
+	case err == nil:
+		return isOf(provider, in.account)
 	}
 	return err
+}
+
+func takesPasswords(p Provider) error {
+	if p.Password == nil {
+		return &Error{Kind: BadCredentials, Reason: "no_passwords", Provider: p.ID}
+	}
+	return nil
+}
+
+// isOf finds the bug of a provider whose accounts could be taken for another's.
+func isOf(p Provider, a Account) error {
+	if a.Provider != p.ID || a.Subject == "" {
+		return Errorf(Internal, "bad_provider", "provider %q returned an account without its id or a subject", p.ID)
+	}
+	return nil
 }
 
 func (s *Service) countUnknown(ctx context.Context, provider, name string, cause error) error {
@@ -374,9 +389,19 @@ func (s *Service) link(ctx context.Context, in *signIn, identity Identity) error
 	return nil
 }
 
-// withName runs the checks of integrated authentication. A code cannot be given there, so who would be asked for one
-// cannot sign in this way.
+// withName runs the checks of integrated authentication, and links.
 func (s *Service) withName(ctx context.Context, in *signIn) (Identity, error) {
+	identity, err := s.vouchedFor(ctx, in)
+	if err != nil {
+		return Identity{}, err
+	}
+	identity.Factors = []string{FactorFrontEnd}
+	return identity, s.link(ctx, in, identity)
+}
+
+// vouchedFor judges a name that a web server has authenticated. A code cannot be given there, so who would be asked for
+// one cannot sign in this way.
+func (s *Service) vouchedFor(ctx context.Context, in *signIn) (Identity, error) {
 	if !in.Environment.Integrated {
 		return Identity{}, &Error{Kind: BadCredentials, Reason: "integrated_off"}
 	}
@@ -399,9 +424,5 @@ func (s *Service) withName(ctx context.Context, in *signIn) (Identity, error) {
 	if err := s.findUser(ctx, in); err != nil {
 		return Identity{}, err
 	}
-	if err := in.mayEnter(s.Policy(identity)); err != nil {
-		return Identity{}, err
-	}
-	identity.Factors = []string{FactorFrontEnd}
-	return identity, s.link(ctx, in, identity)
+	return identity, in.mayEnter(s.Policy(identity))
 }

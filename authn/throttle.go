@@ -153,6 +153,16 @@ func (a *Attempt) Abandoned(ctx context.Context) error {
 	}))
 }
 
+// Look tells what is remembered of failed attempts under key, without making one. The error is the one that an attempt
+// would be refused with now.
+func (t *Throttle) Look(ctx context.Context, key string) (Attempts, error) {
+	seen, err := t.store.Attempts(ctx, key)
+	if err != nil {
+		return Attempts{}, storeError(err)
+	}
+	return t.current(seen), t.blocked(seen)
+}
+
 // Clear forgets the failures under the key: an administrator unblocks a user.
 func (t *Throttle) Clear(ctx context.Context, key string) error {
 	return storeError(t.store.UpdateAttempts(ctx, key, func(Attempts) (Attempts, error) { return Attempts{}, nil }))

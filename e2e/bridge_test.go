@@ -52,6 +52,8 @@ type bridge struct {
 	slapd  *testenv.SlapdServer
 	urls   []string
 	secret string
+
+	providers func() string // the body of the providers: section
 }
 
 // node is one running process of an installation.
@@ -64,7 +66,14 @@ const usersInDirectory = 100
 
 func newBridge(t *testing.T) *bridge {
 	slapd := testenv.Slapd(t, testenv.SlapdConfig{Users: usersInDirectory})
-	b := &bridge{t: t, dir: t.TempDir(), slapd: slapd, urls: []string{slapd.URL}, secret: strings.Repeat("e2e-secret-", 4)}
+	b := emptyBridge(t)
+	b.slapd, b.urls, b.providers = slapd, []string{slapd.URL}, b.ldapProvider
+	return b
+}
+
+// emptyBridge is one without providers.
+func emptyBridge(t *testing.T) *bridge {
+	b := &bridge{t: t, dir: t.TempDir(), secret: strings.Repeat("e2e-secret-", 4)}
 	b.store = "driver: sqlite\n  path: idbridge.db"
 	b.write("master.key", b.run("", "keys", "generate"))
 	return b
@@ -108,7 +117,11 @@ keys:
 log:
   level: debug
 providers:
-  - id: corp
+%s%s`, listen, metrics, listen, b.secret, b.secret, b.store, b.providers(), b.extra))
+}
+
+func (b *bridge) ldapProvider() string {
+	return fmt.Sprintf(`  - id: corp
     type: ldap
     match:
       default: true
@@ -117,8 +130,7 @@ providers:
     base_dn: %s
     bind_dn: %s
     bind_password: %s
-%s`, listen, metrics, listen, b.secret, b.secret, b.store, strings.Join(b.urls, `", "`), b.slapd.CAFile, b.slapd.BaseDN,
-		b.slapd.BindDN, b.slapd.BindPassword, b.extra))
+`, strings.Join(b.urls, `", "`), b.slapd.CAFile, b.slapd.BaseDN, b.slapd.BindDN, b.slapd.BindPassword)
 }
 
 // importUsers gives every user of the directory an IT user with id 1000+n on production.
@@ -136,17 +148,29 @@ func (b *bridge) importUsers() {
 // run runs a command of the program to its end and returns what it printed.
 func (b *bridge) run(stdin string, args ...string) string {
 	b.t.Helper()
+	out, stderr, err := b.command(stdin, args...)
+	if err != nil {
+		b.t.Fatalf("idbridge %s: %v\n%s%s", strings.Join(args, " "), err, out, stderr)
+	}
+	return out
+}
+
+// try is run for a command that may fail.
+func (b *bridge) try(args ...string) (out string, err error) {
+	b.t.Helper()
+	out, stderr, err := b.command("", args...)
+	return out + stderr, err
+}
+
+func (b *bridge) command(stdin string, args ...string) (out, stderr string, err error) {
 	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdin = strings.NewReader(stdin)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		b.t.Fatalf("idbridge %s: %v\n%s%s", strings.Join(args, " "), err, out, &stderr)
-	}
-	return string(out)
+	var said, complained bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &complained
+	err = cmd.Run()
+	return said.String(), complained.String(), err
 }
 
 // serve starts one more node and waits until it is ready.

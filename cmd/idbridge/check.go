@@ -180,7 +180,20 @@ var kinds = regexp.MustCompile(`(?:^|: |\n)(?:[\w.-]+: )?[a-z][a-z_ ]* \(([a-z_]
 
 // plainWords is an error without kinds, with its reasons, by which docs/errors.md explains it, at the end.
 func plainWords(problem string) string {
-	var reasons []string
+	text, reasons := splitReasons(problem)
+	if len(reasons) > 0 {
+		text += "\n(" + strings.Join(reasons, ", ") + ")"
+	}
+	return text
+}
+
+// withoutReasons is an error without kinds and reasons.
+func withoutReasons(problem string) string {
+	text, _ := splitReasons(problem)
+	return text
+}
+
+func splitReasons(problem string) (plain string, reasons []string) {
 	var lines []string
 	for _, text := range strings.Split(problem, "\n") {
 		for m := kinds.FindStringSubmatchIndex(text); m != nil && m[0] == 0; m = kinds.FindStringSubmatchIndex(text) {
@@ -191,10 +204,7 @@ func plainWords(problem string) string {
 		}
 		lines = append(lines, text)
 	}
-	if len(reasons) > 0 {
-		lines = append(lines, "("+strings.Join(reasons, ", ")+")")
-	}
-	return strings.Join(lines, "\n")
+	return strings.Join(lines, "\n"), reasons
 }
 
 func report(w io.Writer, output string, list []verdict) error {

@@ -31,6 +31,7 @@ func show(w io.Writer, output string, head []string, rows [][]string, value any)
 	if output == "json" {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false) // for people too, and never put into a page
 		return e.Encode(value)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -68,7 +68,8 @@ Exit codes: 0 done; 1 a check or the work failed; 2 the command line or the conf
 		Example: `  idbridge demo                            try everything, nothing installed
   idbridge config example > idbridge.yaml  begin a configuration
   idbridge check                           see whether sign-ins could work now
-  idbridge serve                           answer the platform`,
+  idbridge serve                           answer the platform
+  idbridge explain ann                     see how ann would sign in, and what keeps her out`,
 		SilenceUsage: true, SilenceErrors: true,
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -78,7 +79,7 @@ Exit codes: 0 done; 1 a check or the work failed; 2 the command line or the conf
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(s), newDemo(), newPlatform(), newCheck(s), newConfig(s), newUsers(s), newMFA(s), newAudit(s),
+	root.AddCommand(newServe(s), newDemo(), newPlatform(), newCheck(s), newExplain(s), newConfig(s), newUsers(s), newMFA(s), newAudit(s),
 		newKeys(s), newVersion())
 	return root
 }

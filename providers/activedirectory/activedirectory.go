@@ -41,7 +41,8 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 		return authn.Provider{}, err
 	}
 	return authn.Provider{
-		ID: id, Label: label, Match: match, Password: d, ChangePassword: d.ChangePassword, Lookup: d.Lookup, Check: d.Check,
+		ID: id, Label: label, Match: match, Password: d, ChangePassword: d.ChangePassword, Lookup: d.Lookup,
+		Explain: d.Explain, Check: d.Check,
 	}, nil
 }
 
@@ -86,23 +87,28 @@ func (d *domain) search(ctx context.Context, username string) (a authn.Account, 
 	if err != nil {
 		return a, s, d.directory.By(err)
 	}
-	err = d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) error {
-		e, err := on.FindOne(ctx, name.filter, append(identityAttributes(), stateAttributes()...)...)
-		if err != nil {
-			return err
-		}
-		if err := name.fits(e); err != nil {
-			return err
-		}
-		if a, err = d.account(e); err != nil {
-			return err
-		}
-		if s, err = readState(e); err != nil {
-			return err
-		}
-		a.Groups, err = d.groupsOf(ctx, on, e)
+	err = d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) (err error) {
+		a, s, err = d.searchOn(ctx, on, name)
 		return err
 	})
+	return a, s, err
+}
+
+func (d *domain) searchOn(ctx context.Context, on *ldap.Session, name name) (a authn.Account, s state, err error) {
+	e, err := on.FindOne(ctx, name.filter, append(identityAttributes(), stateAttributes()...)...)
+	if err != nil {
+		return a, s, err
+	}
+	if err := name.fits(e); err != nil {
+		return a, s, err
+	}
+	if a, err = d.account(e); err != nil {
+		return a, s, err
+	}
+	if s, err = readState(e); err != nil {
+		return a, s, err
+	}
+	a.Groups, err = d.groupsOf(ctx, on, e)
 	return a, s, err
 }
 

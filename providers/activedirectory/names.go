@@ -18,6 +18,7 @@ type names struct {
 
 // name is a typed name, understood.
 type name struct {
+	form   string // for people
 	filter string
 	sam    string // what the entry's sAMAccountName must be; empty where the form does not say
 }
@@ -35,11 +36,11 @@ func (n names) read(typed string) (name, error) {
 		if user == "" || strings.ContainsAny(user, `\@`) || !n.isShort(short) {
 			return name{}, notOurs()
 		}
-		return name{filter: person(n.readings(user)...), sam: user}, nil
+		return name{form: `DOMAIN\user: a sAMAccountName`, filter: person(n.readings(user)...), sam: user}, nil
 	}
 	at := strings.LastIndexByte(typed, '@')
 	if at < 0 {
-		return name{filter: person(n.readings(typed)...)}, nil
+		return name{form: "bare: a sAMAccountName, or a UPN of " + n.domain, filter: person(n.readings(typed)...)}, nil
 	}
 	return n.readPrincipal(typed, typed[:at], typed[at+1:])
 }
@@ -50,17 +51,17 @@ func (n names) readPrincipal(typed, user, suffix string) (name, error) {
 	if user == "" || !home && !alternative && !n.email {
 		return name{}, notOurs()
 	}
-	var readings []string
+	var forms, readings []string
 	switch {
 	case home: // the implicit UPN: sAMAccountName@domain belongs to a user even if another UPN is set
-		readings = n.readings(user)
+		forms, readings = []string{"UPN of the domain"}, n.readings(user)
 	case alternative:
-		readings = []string{equals(attrUPN, typed), equals(attrSAM, typed)}
+		forms, readings = []string{"UPN with an alternative suffix"}, []string{equals(attrUPN, typed), equals(attrSAM, typed)}
 	}
 	if n.email {
-		readings = append(readings, equals(attrMail, typed))
+		forms, readings = append(forms, "mail address"), append(readings, equals(attrMail, typed))
 	}
-	return name{filter: person(readings...)}, nil
+	return name{form: strings.Join(forms, ", or "), filter: person(readings...)}, nil
 }
 
 // readings are all that a user name without a domain can mean.

@@ -46,7 +46,9 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 	if err := errors.Join(routeErr, err); err != nil {
 		return authn.Provider{}, err
 	}
-	return authn.Provider{ID: id, Label: label, Match: match, Password: d, Lookup: d.Lookup, Check: d.Check}, nil
+	return authn.Provider{
+		ID: id, Label: label, Match: match, Password: d, Lookup: d.Lookup, Explain: d.Explain, Check: d.Check,
+	}, nil
 }
 
 func open(id string, cfg Config) (*directory, error) {
@@ -106,17 +108,23 @@ func checkName(username string) error {
 
 // search asks the directory for the account and its groups, on one connection.
 func (d *directory) search(ctx context.Context, username string) (a authn.Account, err error) {
-	err = d.searching(ctx, func(ctx context.Context, c *conn) error {
-		e, err := d.findEntry(ctx, c, username)
-		if err != nil {
-			return err
-		}
-		if a, err = d.account(e, username); err != nil {
-			return err
-		}
-		a.Groups, err = d.groups(ctx, c, e, a.Username)
+	err = d.searching(ctx, func(ctx context.Context, c *conn) (err error) {
+		a, err = d.searchOn(ctx, c, username)
 		return err
 	})
+	return a, err
+}
+
+func (d *directory) searchOn(ctx context.Context, c *conn, username string) (authn.Account, error) {
+	e, err := d.findEntry(ctx, c, username)
+	if err != nil {
+		return authn.Account{}, err
+	}
+	a, err := d.account(e, username)
+	if err != nil {
+		return authn.Account{}, err
+	}
+	a.Groups, err = d.groups(ctx, c, e, a.Username)
 	return a, err
 }
 

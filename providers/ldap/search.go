@@ -68,8 +68,11 @@ func (c *conn) search(ctx context.Context, r *goldap.SearchRequest) (*goldap.Sea
 
 // findEntry finds the one entry that the user filter matches.
 func (d *directory) findEntry(ctx context.Context, c *conn, username string) (*goldap.Entry, error) {
-	filter := strings.ReplaceAll(d.config.UserFilter, "{0}", goldap.EscapeFilter(username))
-	return d.findOne(ctx, c, filter, d.wanted)
+	return d.findOne(ctx, c, d.userFilter(username), d.wanted)
+}
+
+func (d *directory) userFilter(username string) string {
+	return strings.ReplaceAll(d.config.UserFilter, "{0}", goldap.EscapeFilter(username))
 }
 
 // findOne finds the one entry that a filter matches.
@@ -80,15 +83,16 @@ func (d *directory) findOne(ctx context.Context, c *conn, filter string, attribu
 	code, isAnswer := resultCode(err)
 	switch {
 	case errors.Is(err, goldap.ErrSizeLimitExceeded), isAnswer && code == goldap.LDAPResultSizeLimitExceeded:
-		return nil, authn.Errorf(authn.BadCredentials, reasonAmbiguousUser, "user_filter finds more than two entries")
+		return nil, authn.Errorf(authn.BadCredentials, reasonAmbiguousUser, "the filter finds more than two entries")
 	case isAnswer:
 		return nil, fromResult(c.server.url, err)
 	case err != nil:
 		return nil, err
 	case len(result.Entries) == 0:
-		return nil, authn.Errorf(authn.BadCredentials, reasonUnknownUser, "user_filter finds no entry")
+		return nil, authn.Errorf(authn.BadCredentials, reasonUnknownUser, "the filter finds no entry")
 	case len(result.Entries) > 1:
-		return nil, authn.Errorf(authn.BadCredentials, reasonAmbiguousUser, "user_filter finds several entries")
+		return nil, authn.Errorf(authn.BadCredentials, reasonAmbiguousUser, "the filter finds several entries, %q and %q",
+			result.Entries[0].DN, result.Entries[1].DN)
 	}
 	e := result.Entries[0]
 	if dn, err := goldap.ParseDN(e.DN); err != nil || !within(d.base, dn) {

@@ -1,0 +1,164 @@
+package activedirectory
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/providers/ldap"
+)
+
+// Attributes that only explanations read.
+const (
+	attrPasswordEnd  = "msDS-UserPasswordExpiryTimeComputed" // constructed
+	attrWorkstations = "userWorkstations"
+)
+
+// Explain tells how the domain reads a name, which account that is and whether it may sign in, without a password and
+// not from the cache.
+func (d *domain) Explain(ctx context.Context, username string) (a authn.Account, told []authn.Remark, err error) {
+	tell := func(about, text string) { told = append(told, authn.Remark{About: about, Text: text}) }
+	name, err := d.names.read(username)
+	if err != nil {
+		return a, nil, d.directory.By(err)
+	}
+	tell("name form", name.form)
+	tell("filter", name.filter+" below "+d.config.BaseDN)
+	var server string
+	var state []authn.Remark
+	err = d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) (err error) {
+		server = on.Server()
+		a, state, err = d.explainOn(ctx, on, name)
+		return err
+	})
+	if server != "" {
+		tell("server", server)
+	}
+	if err != nil {
+		return a, told, err
+	}
+	tell("DN", a.Ref)
+	return a, append(append(told, a.Remarks()...), state...), nil
+}
+
+func (d *domain) explainOn(ctx context.Context, on *ldap.Session, n name) (authn.Account, []authn.Remark, error) {
+	a, s, err := d.searchOn(ctx, on, n)
+	if err != nil {
+		return a, nil, err
+	}
+	limit, err := d.policies.of(ctx, on, d.root, s.policy)
+	if err != nil {
+		return a, nil, err
+	}
+	further, err := d.explainFurther(ctx, on, a.Ref)
+	return a, append(d.explainState(a, s, limit), further...), err
+}
+
+// explainFurther tells what no rule of ours looks at, but the domain controller does.
+func (d *domain) explainFurther(ctx context.Context, on *ldap.Session, dn string) (told []authn.Remark, err error) {
+	e, _, err := on.Read(ctx, dn, attrPwdLastSet, attrPasswordEnd, attrWorkstations)
+	if err != nil {
+		return nil, err
+	}
+	r := stateReader{e: e}
+	set, end := fileTime(r.optional(attrPwdLastSet)), fileTime(r.optional(attrPasswordEnd))
+	text := "to be changed at the next sign-in"
+	if !set.IsZero() {
+		text = "set on " + set.UTC().Format(time.DateOnly)
+	}
+	switch {
+	case end.IsZero() && !set.IsZero():
+		text += ", never expires"
+	case d.now().Before(end):
+		text += ", expires on " + end.UTC().Format(time.DateOnly)
+	case !end.IsZero():
+		text += ", expired on " + end.UTC().Format(time.DateOnly)
+	}
+	told = append(told, authn.Remark{About: "password", Text: text})
+	if stations := e.Text(attrWorkstations); stations != "" {
+		told = append(told, authn.Remark{About: "workstations", Text: "only " + stations +
+			": a domain controller may refuse the sign-in as workstation_not_allowed"})
+	}
+	return told, r.err
+}
+
+// explainState judges as Verify and Lookup do.
+func (d *domain) explainState(a authn.Account, s state, limit policy) []authn.Remark {
+	now := d.now()
+	told := []authn.Remark{
+		{About: "account", Text: s.text(now), Err: d.directory.By(s.mayEnter(now))},
+		{About: "lock-out", Text: s.attempts(limit), Err: d.directory.By(s.mayTry(limit, d.config.LockoutMargin, now))},
+	}
+	if d.config.Groups.Source == sourceNone {
+		return told
+	}
+	return append(told, ldap.TellGroups(groupTitles(a.Groups)),
+		authn.Remark{About: "access", Text: d.access.text(a.Groups), Err: d.directory.By(d.access.check(a.Groups))})
+}
+
+// text is the state for people. What keeps the account out is an error of mayEnter and not repeated here.
+func (s state) text(now time.Time) string {
+	var list []string
+	if s.flags&flagDisabled == 0 {
+		list = append(list, "enabled")
+	}
+	if s.flags&flagLocked == 0 {
+		list = append(list, "not locked")
+	}
+	switch {
+	case s.expires.IsZero():
+		list = append(list, "never expires")
+	case now.Before(s.expires):
+		list = append(list, "expires on "+s.expires.UTC().Format(time.DateOnly))
+	}
+	if len(s.hours) > 0 && s.isHour(now.UTC()) {
+		list = append(list, "inside its logon hours")
+	}
+	return strings.Join(list, ", ")
+}
+
+// attempts says how near the account is to being locked.
+func (s state) attempts(limit policy) string {
+	text := fmt.Sprintf("%d wrong password(s) counted", s.badCount)
+	if !s.badTime.IsZero() {
+		text += ", the last at " + s.badTime.UTC().Format(time.RFC3339)
+	}
+	return text + "; " + limit.text(s.policy)
+}
+
+func (p policy) text(pso string) string {
+	whose := "the domain"
+	if pso != "" {
+		whose = pso
+	}
+	if p.threshold == 0 {
+		return whose + " locks nobody"
+	}
+	return fmt.Sprintf("%s locks an account after %d within %s", whose, p.threshold, p.window)
+}
+
+// text says which rule lets an account in; the refusals are errors of check.
+func (a access) text(groups []string) string {
+	if g, ok := member(a.allow, groups); ok {
+		return fmt.Sprintf("allow_groups has %q", g)
+	}
+	if len(a.allow) == 0 {
+		return "no allow_groups: everybody who is in no group of deny_groups"
+	}
+	return ""
+}
+
+// groupTitles picks one name for each group out of its spellings: the sAMAccountName, or else the SID.
+func groupTitles(spellings []string) (titles []string) {
+	for _, s := range spellings {
+		switch {
+		case isSIDText(s):
+			titles = append(titles, s)
+		case !ldap.IsDN(s) || !strings.Contains(s, "="):
+			titles[len(titles)-1] = s // groupName.spellings begins with the SID
+		}
+	}
+	return titles
+}
