@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"strictyaml":      {},
 	"strictxml":       {},
 	"platform":        {},
+	"altcha":          {},
 	"demodir":         {},
 	"mfa":             {"authn"},
 	"plugin":          {"authn", "strictxml", "templates"},
