@@ -1,0 +1,23 @@
+// What the pages can do more where there is JavaScript. They work without it.
+"use strict";
+for (const button of document.querySelectorAll("[data-copy]")) {
+  const source = document.getElementById(button.dataset.copy);
+  const parts = () => Array.from(source.children, (c) => c.textContent.trim());
+  const text = () => source.tagName === "OL" ? parts().join("\n") : source.children.length ? parts().join("-") : source.textContent;
+  if (!navigator.clipboard) continue;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text());
+    const said = document.getElementById("said");
+    if (button.dataset.done) { button.textContent = button.dataset.done; }
+    if (said && button.dataset.done) { said.textContent = button.dataset.done; }
+    button.classList.add("done");
+  });
+}
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => window.print());
+}
+for (const form of document.querySelectorAll("form[data-submit]")) form.submit();
+const when = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+for (const t of document.querySelectorAll("time")) { t.title = t.textContent; t.textContent = when.format(new Date(t.dateTime)); }
