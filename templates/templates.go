@@ -1,5 +1,8 @@
-// Package templates holds every page that idbridge shows, as html/template files with their style inside, embedded in the
-// program. It knows nothing of what the pages are about: data and headers are those of the package that shows a page.
+// Package templates holds everything that people see of idbridge: pages as html/template files, one style sheet, a few
+// lines of JavaScript that the pages can do without, and the texts in each language, all embedded in the program. It knows
+// nothing of what the pages are about: data and headers are those of the package that shows a page.
+//
+// The portal's pages and texts can be replaced file by file (New). The page that the plugin's door shows cannot (Load).
 package templates
 
 import (
@@ -12,10 +15,10 @@ import (
 	"strings"
 )
 
-//go:embed *.html
+//go:embed *.html portal texts
 var files embed.FS
 
-// Page is one parsed page. It is safe for concurrent use.
+// Page is one parsed page that stands alone. It is safe for concurrent use.
 type Page struct {
 	parsed *template.Template
 	style  string
@@ -41,7 +44,9 @@ func (p *Page) Execute(w io.Writer, data any) error { return p.parsed.Execute(w,
 
 // StyleSource is the source expression that allows the page's one style element, and no other (Content Security Policy
 // Level 3, hash-source).
-func (p *Page) StyleSource() string {
-	sum := sha256.Sum256([]byte(p.style))
+func (p *Page) StyleSource() string { return hashSource(p.style) }
+
+func hashSource(text string) string {
+	sum := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }

@@ -40,6 +40,7 @@ need node nodejs
 need npm npm
 need oathtool oathtool
 need zbarimg zbar-tools
+need chromium chromium fonts-liberation
 
 if [ -n "$missing" ]; then
 	echo "test-setup: installing$missing"
@@ -56,5 +57,11 @@ if [ ! -d "$npm_dir/node_modules/soap" ]; then
 	echo "test-setup: installing npm soap into $npm_dir"
 	mkdir -p "$npm_dir"
 	npm install --prefix "$npm_dir" --no-save --no-audit --no-fund --loglevel error soap@1.13.0
+fi
+npm_dir=.cache/npm-portal
+if [ ! -f "$npm_dir/node_modules/axe-core/axe.min.js" ]; then
+	echo "test-setup: installing npm axe-core into $npm_dir"
+	mkdir -p "$npm_dir"
+	npm install --prefix "$npm_dir" --no-save --no-audit --no-fund --loglevel error axe-core@4.14.1
 fi
 echo "test-setup: everything the tests need is here"

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
@@ -98,43 +99,58 @@ func pins(trusted []*x509.Certificate) string {
 // NewPage opens a page with cookies of its own, as another person's browser would.
 func (b *Browser) NewPage() *Page {
 	b.t.Helper()
-	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
+	var person cdp.BrowserContextID
+	b.ask("a new person", func(ctx context.Context) (err error) {
+		person, err = target.CreateBrowserContext().WithDisposeOnDetach(true).Do(ctx)
+		return err
+	})
+	return b.open(person)
+}
+
+// ask speaks to the browser, not to one of its pages.
+func (b *Browser) ask(what string, question func(context.Context) error) {
+	b.t.Helper()
+	err := chromedp.Run(b.ctx, chromedp.ActionFunc(func(ctx context.Context) error {
+		return question(cdp.WithExecutor(ctx, chromedp.FromContext(ctx).Browser))
+	}))
+	if err != nil {
+		b.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// open opens a window of a person; without one no tab can be opened.
+func (b *Browser) open(person cdp.BrowserContextID) *Page {
+	b.t.Helper()
+	var id target.ID
+	b.ask("a new window", func(ctx context.Context) (err error) {
+		id, err = target.CreateTarget("about:blank").WithBrowserContextID(person).WithNewWindow(true).Do(ctx)
+		return err
+	})
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithTargetID(id))
 	b.t.Cleanup(cancel)
-	return newPage(b.t, ctx)
-}
-
-// Page is one tab. It is used by one goroutine; a step that fails ends the test.
-type Page struct {
-	t   testing.TB
-	ctx context.Context
-	seen
-}
-
-func newPage(t testing.TB, ctx context.Context) *Page {
-	t.Helper()
-	p := &Page{t: t, ctx: ctx}
+	p := &Page{t: b.t, ctx: ctx, browser: b, person: person}
 	chromedp.ListenTarget(ctx, p.listen)
-	// The first Run makes the tab, so it may not have a deadline: the tab would end with it.
+	// The first Run makes the tab ours, so it may not have a deadline: the tab would end with it.
 	if err := chromedp.Run(ctx, network.Enable(), runtime.Enable(), log.Enable()); err != nil {
-		t.Fatalf("a new page: %v", err)
+		b.t.Fatalf("a new page: %v", err)
 	}
 	p.Size(1000, 800)
 	return p
 }
 
-// Tab opens a second tab beside this one, with the same cookies.
+// Page is one tab. It is used by one goroutine; a step that fails ends the test.
+type Page struct {
+	t       testing.TB
+	ctx     context.Context
+	browser *Browser
+	person  cdp.BrowserContextID
+	seen
+}
+
+// Tab opens a second tab of the same person, with the same cookies.
 func (p *Page) Tab() *Page {
 	p.t.Helper()
-	c := chromedp.FromContext(p.ctx)
-	var id target.ID
-	p.run("a second tab", chromedp.ActionFunc(func(ctx context.Context) (err error) {
-		id, err = target.CreateTarget("about:blank").WithBrowserContextID(c.BrowserContextID).Do(
-			contextOf(ctx, c.Browser))
-		return err
-	}))
-	ctx, cancel := chromedp.NewContext(p.ctx, chromedp.WithTargetID(id))
-	p.t.Cleanup(cancel)
-	return newPage(p.t, ctx)
+	return p.browser.open(p.person)
 }
 
 // run does actions, and fails the test with what was tried when they fail.
@@ -277,12 +293,11 @@ func (p *Page) NoScript() {
 // AllowClipboard lets pages of an origin write to the clipboard, as a person's click does, and read it.
 func (p *Page) AllowClipboard(origin string) {
 	p.t.Helper()
-	c := chromedp.FromContext(p.ctx)
-	p.run("clipboard", chromedp.ActionFunc(func(ctx context.Context) error {
+	p.browser.ask("clipboard", func(ctx context.Context) error {
 		return browser.GrantPermissions([]browser.PermissionType{
 			browser.PermissionTypeClipboardReadWrite, browser.PermissionTypeClipboardSanitizedWrite,
-		}).WithOrigin(origin).WithBrowserContextID(c.BrowserContextID).Do(contextOf(ctx, c.Browser))
-	}))
+		}).WithOrigin(origin).WithBrowserContextID(p.person).Do(ctx)
+	})
 }
 
 // ForgetCookies removes the browser's cookies, as an expired session or a cleaned browser has none.

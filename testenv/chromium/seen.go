@@ -1,7 +1,6 @@
 package chromium
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -11,14 +10,11 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
-
-func contextOf(ctx context.Context, e cdp.Executor) context.Context { return cdp.WithExecutor(ctx, e) }
 
 // seen is what happened behind the page since it was opened.
 type seen struct {
@@ -71,11 +67,13 @@ func values(args []*runtime.RemoteObject) string {
 	return strings.Join(parts, " ")
 }
 
-// Errors are the errors and warnings on the console since the page was made: exceptions, refused content and the like.
-func (p *Page) Errors() []string {
-	p.seen.mu.Lock()
-	defer p.seen.mu.Unlock()
-	return append([]string(nil), p.seen.errors...)
+// Errors are the errors and warnings on the console since they were last asked for: exceptions, refused content and the
+// like.
+func (p *Page) Errors() (list []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list, p.errors = p.errors, nil
+	return list
 }
 
 // Elsewhere are the requests of the last document that went to another host than the document's own.
@@ -85,9 +83,9 @@ func (p *Page) Elsewhere() (list []string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.seen.mu.Lock()
-	defer p.seen.mu.Unlock()
-	for _, r := range p.seen.requests {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.requests {
 		u, err := url.Parse(r)
 		if err != nil || u.Host != here.Host && u.Scheme != "data" && u.Scheme != "blob" {
 			list = append(list, r)
@@ -98,9 +96,9 @@ func (p *Page) Elsewhere() (list []string) {
 
 // Weight is how many bytes the last document and all it needs were on the wire.
 func (p *Page) Weight() int64 {
-	p.seen.mu.Lock()
-	defer p.seen.mu.Unlock()
-	return p.seen.bytes
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.bytes
 }
 
 // Screenshot keeps a picture of the whole page under a name, in $SCREENSHOTS or in the project's .cache/screenshots.
@@ -111,7 +109,7 @@ func (p *Page) Screenshot(name string) string {
 	file := filepath.Join(ScreenshotDir(p.t), name+".png")
 	err := os.MkdirAll(filepath.Dir(file), 0o755)
 	if err == nil {
-		err = os.WriteFile(file, picture, 0o644) //nolint:gosec // pictures of test pages are for everybody
+		err = os.WriteFile(file, picture, 0o644)
 	}
 	if err != nil {
 		p.t.Fatal(err)
