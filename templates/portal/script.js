@@ -2,8 +2,8 @@
 "use strict";
 for (const button of document.querySelectorAll("[data-copy]")) {
   const source = document.getElementById(button.dataset.copy);
-  const parts = () => Array.from(source.children, (c) => c.textContent.trim());
-  const text = () => source.tagName === "OL" ? parts().join("\n") : source.children.length ? parts().join("-") : source.textContent;
+  const lines = () => Array.from(source.children, (c) => c.textContent.trim()).join("\n");
+  const text = () => source.tagName === "OL" ? lines() : source.textContent.trim();
   if (!navigator.clipboard) continue;
   button.hidden = false;
   button.addEventListener("click", async () => {
