@@ -98,6 +98,13 @@ type Store interface {
 	Reader
 }
 
+// History is what a person may see of themselves.
+type History interface {
+	// RecordsOf returns up to limit records about an IT user, newest first, looking no further back than the newest
+	// among records of all. They are not verified against the chain: for reading, not for proof.
+	RecordsOf(ctx context.Context, user string, among, limit int) ([]Record, error)
+}
+
 // FromDecision is the record of a sign-in.
 func FromDecision(d authn.Decision) Record {
 	action := SignIn

@@ -8,13 +8,20 @@ import (
 	"github.com/idbridge/idbridge/audit"
 )
 
-var _ audit.Store = (*Store)(nil)
+var (
+	_ audit.Store   = (*Store)(nil)
+	_ audit.History = (*Store)(nil)
+)
 
 const (
 	auditColumns = `seq, time, id, action, actor, environment, username, provider, subject, it_user, kind, reason, factors,
 		source, duration, detail, mac`
 	auditWidth  = 17
 	selectAudit = `SELECT ` + auditColumns + ` FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`
+	// The newest of a user's records, among the newest of all: the audit has no index by user, as each would cost every
+	// sign-in, and what a person wants to see of themselves is of the last days.
+	selectAuditOf = `SELECT ` + auditColumns + ` FROM audit WHERE it_user = $1
+		AND seq > (SELECT COALESCE(MAX(seq), 0) FROM audit) - $2 ORDER BY seq DESC LIMIT $3`
 	// Without its row the head is that of the last record, unsealed: a head that was removed is not an empty chain.
 	selectAuditHead = `SELECT h.key_id, COALESCE(h.seq, m.last, 0), h.mac, COALESCE(h.purged_seq, 0), h.purged_mac, h.seal
 		FROM (SELECT MAX(seq) AS last FROM audit) m
@@ -121,6 +128,16 @@ func (s *Store) AuditRows(ctx context.Context, after int64, limit int) (rows []a
 		return err
 	})
 	return rows, err
+}
+
+// RecordsOf implements audit.History.
+func (s *Store) RecordsOf(ctx context.Context, user string, among, limit int) (list []audit.Record, err error) {
+	err = s.each(ctx, selectAuditOf, []any{user, among, limit}, func(scan func(...any) error) error {
+		row, err := scanAudit(scan)
+		list = append(list, row.Record)
+		return err
+	})
+	return list, err
 }
 
 func scanAudit(scan func(...any) error) (r audit.Row, err error) {

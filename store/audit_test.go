@@ -106,6 +106,28 @@ func testAuditPurge(t *testing.T, open opener) {
 	}
 }
 
+func testAuditOf(t *testing.T, open opener) {
+	s := open(t)
+	l := auditLog(t, s)
+	for i, user := range []string{"ann", "bob", "ann", "", "ann", "bob"} {
+		must(t, l.Event(t.Context(), audit.Record{Time: began, Action: audit.SignIn, ITUser: user, ID: strconv.Itoa(i)}))
+	}
+	for _, c := range []struct {
+		user         string
+		among, limit int
+		want         string
+	}{{"ann", 100, 10, "420"}, {"ann", 100, 2, "42"}, {"ann", 4, 10, "42"}, {"bob", 1, 10, "5"}, {"eve", 100, 10, ""}} {
+		list, err := s.RecordsOf(t.Context(), c.user, c.among, c.limit)
+		got := ""
+		for _, r := range list {
+			got += r.ID
+		}
+		if err != nil || got != c.want {
+			t.Errorf("%+v: %q, %v", c, got, err)
+		}
+	}
+}
+
 // tampering is what somebody with write access to the database could do, and what Verify must say to it.
 var tampering = []struct {
 	name, sql, reason string

@@ -41,6 +41,7 @@ var conformance = []struct {
 	{"audit of two nodes at once", testAuditRace},
 	{"audit keeps any text", testAuditText},
 	{"audit is purged from the front", testAuditPurge},
+	{"audit of one user", testAuditOf},
 	{"factors: steps, codes and enrolments have one winner", testFactors},
 	{"data keys: nodes that race get the same one", testDataKeys},
 	{"rotation of what is sealed", testRotation},
