@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"modernc.org/sqlite"
+
 	"github.com/idbridge/idbridge/authn"
 )
 
@@ -31,6 +33,7 @@ func openSQLite(ctx context.Context, c Config) (*Store, error) {
 	if err := makePrivate(path); err != nil {
 		return nil, err
 	}
+	_, _ = sqlite.Fdatasync(true) // as SQLite is built for Linux; where it is not to be had, fsync does as well
 	name := "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()
 	write, err := sql.Open("sqlite", name+sqliteWriter)
 	if err != nil {
