@@ -35,8 +35,9 @@ var mayImport = map[string][]string{
 	"itusers":         {"authn"},
 	"audit":           {"authn"},
 	"providers/ldap":  {"authn"},
+	"providers/local": {"authn"},
 	"providers/saml":  {"authn", "strictxml"},
-	"store":           {"authn", "audit", "itusers", "keyring", "mfa"},
+	"store":           {"authn", "audit", "itusers", "keyring", "mfa", "providers/local"},
 	"cmd/idbridge":    {"*"},
 
 	"providers/activedirectory": {"authn", "providers/ldap"},
@@ -68,6 +69,7 @@ var rooms = map[string][]string{
 	"github.com/prometheus/client_golang": {"cmd/idbridge"},
 	"github.com/jimlambrt/gldap":          {"demodir"},
 	"github.com/hashicorp/go-hclog":       {"demodir"},
+	"golang.org/x/crypto":                 {"providers/local"},
 	"golang.org/x/text":                   {"authn"},
 	"github.com/russellhaering/goxmldsig": {"providers/saml"},
 	"github.com/beevik/etree":             {"providers/saml"},

@@ -38,6 +38,12 @@ const (
 	Restarted        = "audit restarted" // by Restart; a record of Event with this action restarts nothing
 )
 
+// BreakGlass comes before the action of every attempt at a break-glass account, so that one word finds them all.
+const (
+	BreakGlass        = "break-glass "
+	BreakGlassChanged = BreakGlass + "account changed" // made, removed, activated, given a new password ...
+)
+
 // Record is one thing that happened. It has no field for a secret.
 type Record struct {
 	Seq         int64         `json:"seq"`  // place in the chain, from 1; set by Log

@@ -43,6 +43,8 @@ var conformance = []struct {
 	{"audit is purged from the front", testAuditPurge},
 	{"audit of one user", testAuditOf},
 	{"factors: steps, codes and enrolments have one winner", testFactors},
+	{"break-glass accounts", testLocalAccounts},
+	{"break-glass accounts: rotation", testLocalRotation},
 	{"data keys: nodes that race get the same one", testDataKeys},
 	{"rotation of what is sealed", testRotation},
 	{"IT users: a recycled name", testRecycledName},

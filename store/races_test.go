@@ -73,6 +73,8 @@ var races = []struct {
 	{"devices confirmed, one set of recovery codes", "factors", raceConfirm},
 	{"a step", "factors", raceStep},
 	{"a recovery code", "recovery_codes", raceRecovery},
+	{"a break-glass account made", "local_accounts", raceLocalAdd},
+	{"a break-glass account's password", "local_accounts", raceLocalPassword},
 	{"an account linked", "links", raceLink},
 	{"a user changed", "it_users", raceChange},
 	{"users imported", "it_users", raceImport},

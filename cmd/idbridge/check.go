@@ -124,6 +124,9 @@ func diagnose(ctx context.Context, c Config) (list []verdict) {
 	if doctor.Providers, _, err = makeProviders(c, b.footing()); err != nil {
 		return []verdict{{"fail", "providers", err.Error()}}
 	}
+	for _, text := range b.glassWarnings(ctx) {
+		list = append(list, verdict{"warn", "break-glass account", text})
+	}
 	said := map[string]bool{}
 	for _, e := range c.Environments {
 		for _, f := range doctor.Diagnose(ctx, e.core()) {

@@ -165,6 +165,11 @@ func (k checker) providers() {
 		}
 		k.match(at+".match", p.Match, owners)
 		k.refuseIf(!strings.Contains(p.ITUser.Template, "{0}"), at+".it_user.template", "has no {0} for the attribute")
+		if p.Type == breakGlass {
+			k.once(owners, at+".type", "break-glass accounts")
+			always := (p.Factor.Policy == "" || p.Factor.Policy == string(authn.FactorRequired)) && len(p.Factor.Groups) == 0
+			k.refuseIf(!always, at+".factor", "break-glass accounts always need a second factor (leave it out)")
+		}
 		k.provider(at, p)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/strictyaml"
 )
 
@@ -84,6 +85,9 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 	second := func(rest string) string {
 		return "\nproviders:\n  - {id: two, type: ldap, urls: [ldaps://x/dc=x], " + rest + "}"
 	}
+	glass := func(id, rest string) string {
+		return "\nproviders:\n  - {id: " + id + ", type: local, match: {domains: [" + id + "]}, " + rest + "}"
+	}
 	const password = "secret: another-secret-of-more-than-32-bytes"
 	environment := func(rest string) string { return "\nenvironments:\n  - {name: other, " + rest + "}" }
 	for name, test := range map[string]struct{ from, to, want string }{
@@ -139,8 +143,15 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 		"two defaults":  {"\nproviders:", second("match: {default: true}"), "providers[1].match.default: is the same as"},
 		"same provider": {"\nproviders:\n  - id: corp", second("match: {domains: [x]}") + "\n  - id: two", "providers[1].id: is the same as"},
 		"no match":      {"\nproviders:", second("label: x"), "providers[0].match: claims no user name"},
-		"pattern":       {"\nproviders:", second("match: {pattern: '('}"), "providers[0].match.pattern: "},
-		"template":      {`      #template: "{0}"`, `      template: x`, "providers[0].it_user.template: has no {0}"},
+		"soft break-glass": {"\nproviders:", glass("glass", "factor: {policy: enrolled}"),
+			"providers[0].factor: break-glass accounts always need a second factor"},
+		"softer break-glass": {"\nproviders:", glass("glass", "factor: {groups: [{group: x, policy: never}]}"),
+			"providers[0].factor: break-glass accounts always need a second factor"},
+		"two break-glasses": {"\nproviders:", glass("glass", "label: x") + strings.TrimPrefix(glass("two", "label: y"), "\nproviders:"),
+			"providers[1].type: is the same as providers[0].type"},
+		"break-glass": {"\nproviders:", glass("glass", "rotate_after: -1d"), "providers[0].rotate_after: is negative"},
+		"pattern":     {"\nproviders:", second("match: {pattern: '('}"), "providers[0].match.pattern: "},
+		"template":    {`      #template: "{0}"`, `      template: x`, "providers[0].it_user.template: has no {0}"},
 		"of the provider": {"base_dn: ou=people,dc=example,dc=com", "base_dn: nonsense",
 			`providers[0].base_dn: "nonsense" is not a DN`},
 		"in the provider": {"source: search", "source: guess", `providers[0].groups.source: "guess" is not one of none, memberOf, search`},
@@ -160,6 +171,23 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 				t.Errorf("a secret is shown: %v", err)
 			}
 		})
+	}
+}
+
+// TestBreakGlassNeedsASecondFactor whatever the configuration says, also one that its check has not seen.
+func TestBreakGlassNeedsASecondFactor(t *testing.T) {
+	c := Config{MFA: MFAConfig{Policy: "never"}, Providers: []ProviderConfig{
+		{ID: "corp", Type: "ldap"},
+		{ID: "glass", Type: "local", Factor: FactorConfig{Policy: "never", Groups: []GroupRuleConfig{{"x", "never"}}}},
+	}}
+	policy, err := c.policy().Func()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for provider, want := range map[string]authn.FactorPolicy{"corp": authn.FactorNever, "glass": authn.FactorRequired} {
+		if got := policy(authn.Identity{Provider: provider, Groups: []string{"x"}}); got != want {
+			t.Errorf("%s: %s, want %s", provider, got, want)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
 )
@@ -16,6 +17,7 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	signIns  *prometheus.CounterVec
+	glass    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	calls    *prometheus.HistogramVec
 	inFlight prometheus.Gauge
@@ -32,6 +34,9 @@ func newMetrics() *metrics {
 	m.signIns = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "idbridge_sign_ins_total", Help: "Sign-ins decided, by kind; ok is granted.",
 	}, []string{"environment", "provider", "kind"})
+	m.glass = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "idbridge_break_glass_attempts_total", Help: "Attempts at break-glass accounts, by kind; ok is granted.",
+	}, []string{"kind"})
 	m.duration = histograms("idbridge_sign_in_seconds", "Time until a sign-in was decided.", "provider", "kind")
 	m.calls = histograms("idbridge_plugin_call_seconds", "Time until the platform had its answer.", "method", "outcome")
 	m.store = histograms("idbridge_store_seconds", "Time of the store's part in a sign-in.", "operation")
@@ -39,7 +44,7 @@ func newMetrics() *metrics {
 	m.audit = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "idbridge_audit_seconds", Help: "Time until a decision was durable.", Buckets: seconds,
 	})
-	m.registry.MustRegister(m.signIns, m.duration, m.calls, m.store, m.inFlight, m.audit)
+	m.registry.MustRegister(m.signIns, m.glass, m.duration, m.calls, m.store, m.inFlight, m.audit)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -64,6 +69,7 @@ type observer struct {
 	next    authn.Auditor
 	metrics *metrics
 	log     *slog.Logger
+	glass   map[string]bool // providers of break-glass accounts
 }
 
 // Record implements authn.Auditor.
@@ -77,6 +83,9 @@ func (o observer) Record(ctx context.Context, d authn.Decision) error {
 		o.log.Error("audit: a decision could not be recorded, the sign-in is refused", "id", d.ID, "error", err)
 	}
 	o.metrics.signIns.WithLabelValues(d.Environment, d.Provider, kind.String()).Inc()
+	if o.glass[d.Provider] {
+		o.metrics.glass.WithLabelValues(kind.String()).Inc()
+	}
 	o.metrics.duration.WithLabelValues(d.Provider, kind.String()).Observe(d.Duration.Seconds())
 	o.tell(ctx, d, kind)
 	return err
@@ -84,10 +93,14 @@ func (o observer) Record(ctx context.Context, d authn.Decision) error {
 
 // tell logs a decision. Where nobody listens at its level, nothing is put into words.
 func (o observer) tell(ctx context.Context, d authn.Decision, kind authn.Kind) {
-	if !o.log.Enabled(ctx, level(kind)) {
+	level, what := level(kind), "sign-in"
+	if o.glass[d.Provider] {
+		level, what = max(level, loudness(kind)), audit.BreakGlass+what
+	}
+	if !o.log.Enabled(ctx, level) {
 		return
 	}
-	o.log.LogAttrs(ctx, level(kind), "sign-in", slog.String("id", d.ID), slog.String("environment", d.Environment),
+	o.log.LogAttrs(ctx, level, what, slog.String("id", d.ID), slog.String("environment", d.Environment),
 		slog.String("username", d.Username), slog.String("provider", d.Provider), slog.String("it_user", d.ITUser),
 		slog.String("kind", kind.String()), slog.String("reason", d.Reason), slog.Any("factors", d.Factors),
 		slog.String("source", d.Source.String()), slog.String("method", d.Method), slog.Duration("duration", d.Duration))
@@ -102,6 +115,30 @@ func level(k authn.Kind) slog.Level {
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
+}
+
+// loudness is the least level of an attempt at a break-glass account: one that got in is an event for everybody.
+func loudness(k authn.Kind) slog.Level {
+	if k == authn.OK {
+		return slog.LevelError
+	}
+	return slog.LevelWarn
+}
+
+// glassLog gives attempts at break-glass accounts an action of their own in the audit.
+type glassLog struct {
+	*audit.Log
+	glass map[string]bool
+}
+
+// Record implements authn.Auditor.
+func (l glassLog) Record(ctx context.Context, d authn.Decision) error {
+	if !l.glass[d.Provider] {
+		return l.Log.Record(ctx, d)
+	}
+	r := audit.FromDecision(d)
+	r.Action = audit.BreakGlass + r.Action
+	return l.Event(ctx, r)
 }
 
 // timedFinder measures the store's part in finding an IT user.

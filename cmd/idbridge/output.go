@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,13 +53,23 @@ func printable(s string) string {
 	}, s)
 }
 
-// line reads one line of input, at most 4 KiB.
+// line reads one line of input, at most 4 KiB, and nothing of the next one: there may be another question.
 func line(r io.Reader) (string, error) {
-	text, err := bufio.NewReader(io.LimitReader(r, 4<<10)).ReadString('\n')
-	if err != nil && (!errors.Is(err, io.EOF) || text == "") {
-		return "", err
+	var text []byte
+	for one := make([]byte, 1); len(text) < 4<<10; {
+		n, err := r.Read(one)
+		if n == 1 && one[0] == '\n' {
+			break
+		}
+		text = append(text, one[:n]...)
+		if errors.Is(err, io.EOF) && len(text) > 0 {
+			break
+		}
+		if err != nil {
+			return "", err
+		}
 	}
-	return strings.TrimRight(text, "\r\n"), nil
+	return strings.TrimRight(string(text), "\r"), nil
 }
 
 // ask asks a question and reads the line that is the answer; it gives up when ctx ends.

@@ -7,6 +7,7 @@ import (
 	"github.com/idbridge/idbridge/keyring"
 	"github.com/idbridge/idbridge/providers/activedirectory"
 	"github.com/idbridge/idbridge/providers/ldap"
+	"github.com/idbridge/idbridge/providers/local"
 )
 
 // kind is a type of provider: its settings in the configuration file, and what makes one of them.
@@ -18,6 +19,7 @@ type kind struct {
 // rows are the small interfaces of providers that keep something in the store.
 type rows interface {
 	keyring.DataKeyStore
+	local.Store
 }
 
 // footing is what such providers stand on. While only the configuration is looked at there is no store yet and the fields
@@ -36,12 +38,19 @@ func (b *backend) footing() footing {
 }
 
 // providers is the table of plug-ins. Adding one is its line here; see docs/adding-a-provider.md.
-func providers(_ footing) map[string]kind {
+func providers(on footing) map[string]kind {
 	return map[string]kind{
 		"activedirectory": provider(activedirectory.New),
 		"ldap":            provider(ldap.New),
+		breakGlass: provider(func(id, label string, c local.Config, route authn.Route) (authn.Provider, error) {
+			return local.New(id, label, c, route, on.rows, on.ring)
+		}),
 	}
 }
+
+// breakGlass is the type of the provider whose accounts are for emergencies: they always need a second factor, and every
+// attempt at one of them is loud.
+const breakGlass = "local"
 
 // provider fits a constructor into the table.
 func provider[C any](construct func(id, label string, c C, route authn.Route) (authn.Provider, error)) kind {

@@ -79,8 +79,8 @@ Exit codes: 0 done; 1 a check or the work failed; 2 the command line or the conf
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(s), newDemo(), newPlatform(), newCheck(s), newExplain(s), newConfig(s), newUsers(s), newMFA(s), newAudit(s),
-		newKeys(s), newVersion())
+	root.AddCommand(newServe(s), newDemo(), newPlatform(), newCheck(s), newExplain(s), newConfig(s), newUsers(s), newMFA(s),
+		newBreakGlass(s), newAudit(s), newKeys(s), newVersion())
 	return root
 }
 

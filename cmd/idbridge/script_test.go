@@ -39,7 +39,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "fetch": fetch, "enrol": enrolAs, "tamper": tamper, "subst": subst,
+			"await": await, "fetch": fetch, "enrol": enrolAs, "tamper": tamper, "subst": subst, "collect": collect,
 		},
 	})
 }
@@ -106,6 +106,19 @@ func enrolAs(ts *testscript.TestScript, neg bool, args []string) {
 	if failed := cmd.Wait() != nil; failed != neg {
 		ts.Fatalf("mfa enrol: failed is %v", failed)
 	}
+}
+
+// collect OUT FILE REGEXP [FILE REGEXP ...] writes what the regular expressions' first groups match, one behind the other.
+func collect(ts *testscript.TestScript, _ bool, args []string) {
+	out := ""
+	for at := 1; at+1 < len(args); at += 2 {
+		m := regexp.MustCompile(args[at+1]).FindStringSubmatch(ts.ReadFile(args[at]))
+		if m == nil {
+			ts.Fatalf("%s has nothing like %s", args[at], args[at+1])
+		}
+		out += m[1]
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(out), 0o600))
 }
 
 // tamper FILE STATEMENT changes the database behind the program's back.

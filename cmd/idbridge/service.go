@@ -54,9 +54,10 @@ func newService(b *backend, m *metrics, log *slog.Logger, list []authn.Provider,
 	if err != nil {
 		return nil, err
 	}
+	glass := b.config.breakGlass()
 	return authn.NewService(authn.Config{
 		Providers: list, Default: fallback, Users: users, Factors: b.factors, Policy: policy, Throttle: b.throttle,
-		Auditor: observer{b.audit, m, log}, Tokens: b.store,
+		Auditor: observer{glassLog{b.audit, glass}, m, log, glass}, Tokens: b.store,
 		RefusalTime: b.config.RefusalTime, CallTimeout: b.config.CallTimeout,
 		Panicked: func(id string, value any, stack []byte) { logPanic(log, id, value, stack) },
 	})
@@ -89,12 +90,26 @@ func (c Config) matches() map[string]itusers.Match {
 	return matches
 }
 
+// breakGlass are the ids of the providers of break-glass accounts: one at most, but nobody here needs to know.
+func (c Config) breakGlass() map[string]bool {
+	ids := map[string]bool{}
+	for _, p := range c.Providers {
+		if p.Type == breakGlass {
+			ids[p.ID] = true
+		}
+	}
+	return ids
+}
+
 func (c Config) policy() mfa.Policy {
 	policy := mfa.Policy{Default: authn.FactorPolicy(c.MFA.Policy), Providers: map[string]mfa.ProviderPolicy{}}
 	for _, p := range c.Providers {
 		one := mfa.ProviderPolicy{Default: authn.FactorPolicy(p.Factor.Policy)}
 		for _, g := range p.Factor.Groups {
 			one.Groups = append(one.Groups, mfa.GroupRule{Group: g.Group, Policy: authn.FactorPolicy(g.Policy)})
+		}
+		if p.Type == breakGlass { // whatever the file says: its check refuses anything else, too
+			one = mfa.ProviderPolicy{Default: authn.FactorRequired}
 		}
 		policy.Providers[p.ID] = one
 	}
