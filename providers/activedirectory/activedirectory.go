@@ -1,4 +1,4 @@
-// Package activedirectory proves passwords against one Active Directory domain.
+// Package activedirectory proves passwords against an Active Directory domain, or the domains of a forest.
 //
 // It owns what is particular to that product: how a user may be written (UPN, DOMAIN\user), what a refusal and an
 // account's attributes mean, the domain's lock-out policy and security groups. It leaves connections, fail-over, TLS
@@ -22,6 +22,8 @@ type domain struct {
 	root      string // DN of the domain
 	names     names
 	directory *ldap.Directory
+	memory    *ldap.Directory // remembers the accounts: the directory of the provider's first domain
+	forest    *forest         // nil: this domain is all
 	policies  *policies
 	readings  *readings
 	groups    *groupNames
@@ -49,52 +51,64 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 func open(id string, cfg Config) (*domain, error) {
 	problems := cfg.prepare()
 	d := &domain{id: id, config: cfg, root: domainDN(cfg.Domain), now: time.Now}
-	clock := func() time.Time { return d.now() }
 	dialect := ldap.Dialect{AnyBindName: true, SubtreeRefers: true, Refused: refused, Unchanged: unchanged,
 		Resolver: resolver(cfg.DNSServers)}
 	if len(cfg.URLs) == 0 {
-		dialect.Servers = newLocator(cfg, dialect.Resolver, clock).servers
+		dialect.Servers = newLocator(cfg, dialect.Resolver, d.clock).servers
 	}
 	directory, err := ldap.Open(id, cfg.ldap(), dialect)
 	if err := errors.Join(append(problems, err)...); err != nil {
 		return nil, err
 	}
-	d.directory = directory
+	d.directory, d.memory = directory, directory
 	d.names = names{domain: cfg.Domain, short: cfg.NetBIOSNames, suffixes: cfg.UPNSuffixes, email: cfg.SignInByEmail}
 	d.access = access{allow: cfg.AllowGroups, deny: cfg.DenyGroups}
-	d.policies, d.readings, d.groups = newPolicies(clock), newReadings(clock), newGroupNames(clock)
-	return d, nil
+	d.policies, d.readings, d.groups = newPolicies(d.clock), newReadings(d.clock), newGroupNames(d.clock)
+	return d, d.openForest()
 }
+
+// clock is now, also after a test has set another one.
+func (d *domain) clock() time.Time { return d.now() }
 
 // Find searches the account behind a name in any of its spellings, or remembers it from less than cache_ttl ago. It
 // implements authn.PasswordProvider. What it finds of the account's state is not told before a password was proven.
 func (d *domain) Find(ctx context.Context, username string) (authn.Account, error) {
-	if a, ok := d.directory.Recall(username); ok {
+	if a, ok := d.memory.Recall(username); ok {
 		return a, nil
 	}
 	a, state, err := d.search(ctx, username)
 	if err != nil {
 		return authn.Account{}, err
 	}
-	d.directory.Remember(username, a)
+	d.memory.Remember(username, a)
 	d.readings.keep(a.Subject, state)
 	return a, nil
 }
 
-// search asks for the account, its state and its groups, on one connection.
+// search asks for the account, its state and its groups.
 func (d *domain) search(ctx context.Context, username string) (a authn.Account, s state, err error) {
-	name, err := d.names.read(username)
+	name, err := d.understand(username)
 	if err != nil {
 		return a, s, d.directory.By(err)
 	}
-	err = d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) (err error) {
-		a, s, err = d.searchOn(ctx, on, name)
+	home, at, err := d.locate(ctx, name)
+	if err != nil {
+		return a, s, d.directory.By(err)
+	}
+	err = home.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) (err error) {
+		a, s, err = home.searchOn(ctx, on, name, at)
 		return err
 	})
 	return a, s, err
 }
 
-func (d *domain) searchOn(ctx context.Context, on *ldap.Session, name name) (a authn.Account, s state, err error) {
+// searchOn asks one domain controller. at is what the catalogue of a forest knows of the account already, or nil.
+func (d *domain) searchOn(
+	ctx context.Context, on *ldap.Session, name name, at *place,
+) (a authn.Account, s state, err error) {
+	if at != nil {
+		return d.readAt(ctx, on, *at)
+	}
 	e, err := on.FindOne(ctx, name.filter, append(identityAttributes(), stateAttributes()...)...)
 	if err != nil {
 		return a, s, err
@@ -102,13 +116,20 @@ func (d *domain) searchOn(ctx context.Context, on *ldap.Session, name name) (a a
 	if err := name.fits(e); err != nil {
 		return a, s, err
 	}
+	return d.read(ctx, on, e, false)
+}
+
+// read makes an account of an entry. It asks for the groups; withTokens says that their SIDs came with the entry.
+func (d *domain) read(
+	ctx context.Context, on *ldap.Session, e ldap.Entry, withTokens bool,
+) (a authn.Account, s state, err error) {
 	if a, err = d.account(e); err != nil {
 		return a, s, err
 	}
 	if s, err = readState(e); err != nil {
 		return a, s, err
 	}
-	a.Groups, err = d.groupsOf(ctx, on, e)
+	a.Groups, err = d.groupsOf(ctx, on, e, withTokens)
 	return a, s, err
 }
 
@@ -118,10 +139,14 @@ func (d *domain) Verify(ctx context.Context, account authn.Account, password aut
 	if err := ldap.CheckBind(account.Ref, password); err != nil {
 		return authn.Identity{}, d.directory.By(err)
 	}
-	if _, err := d.mayTry(ctx, account); err != nil {
+	home, err := d.homeOf(account)
+	if err != nil {
 		return authn.Identity{}, err
 	}
-	if err := d.directory.Bind(ctx, account.Ref, password); err != nil {
+	if _, err := home.mayTry(ctx, account); err != nil {
+		return authn.Identity{}, err
+	}
+	if err := home.directory.Bind(ctx, account.Ref, password); err != nil {
 		return authn.Identity{}, err
 	}
 	if err := d.access.check(account.Groups); err != nil {
@@ -130,6 +155,14 @@ func (d *domain) Verify(ctx context.Context, account authn.Account, password aut
 	id := account.Identity
 	id.Factors = []string{authn.FactorPassword}
 	return id, nil
+}
+
+// homeOf is the domain of an account that Find returned.
+func (d *domain) homeOf(account authn.Account) (*domain, error) {
+	if home := d.home(account.Ref); home != nil {
+		return home, nil
+	}
+	return nil, d.directory.By(authn.Errorf(authn.Internal, "bad_account", "%q is in no domain of ours", account.Ref))
 }
 
 // mayTry reads how many wrong passwords the account has left. The reading that came with the search serves one attempt;
@@ -165,7 +198,7 @@ func (d *domain) stateNow(ctx context.Context, on *ldap.Session, account authn.A
 		}
 	}
 	if subject != account.Subject {
-		d.directory.Forget(account)
+		d.memory.Forget(account)
 		return state{}, authn.Errorf(authn.Unavailable, reasonChanged, "%q is not the entry any more that was found",
 			account.Ref)
 	}
@@ -185,8 +218,8 @@ func (d *domain) Lookup(ctx context.Context, username string) (authn.Identity, e
 	return a.Identity, nil
 }
 
-// Check tries every server, and whether the lock-out policies of the domain can be read.
-func (d *domain) Check(ctx context.Context) error {
+// check tries every server of the domain, and whether its lock-out policies can be read.
+func (d *domain) check(ctx context.Context) error {
 	if err := d.directory.Check(ctx); err != nil {
 		return err
 	}

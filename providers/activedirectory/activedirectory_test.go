@@ -27,8 +27,20 @@ func connect(t *testing.T, c Config) *domain {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.directory.Close)
+	t.Cleanup(d.close)
 	return d
+}
+
+// close closes the idle connections to all servers.
+func (d *domain) close() {
+	d.directory.Close()
+	if d.forest == nil {
+		return
+	}
+	d.forest.catalogue.Close()
+	for _, other := range d.forest.domains[1:] {
+		other.directory.Close()
+	}
 }
 
 func signIn(ctx context.Context, d *domain, user, password string) (authn.Identity, error) {

@@ -31,6 +31,7 @@ type Config struct {
 	BaseDN      string   `yaml:"base_dn" doc:"where users are searched; default: the whole domain"`
 	Username    string   `yaml:"username" enum:"sAMAccountName,userPrincipalName" doc:"what the user is called from here on, however the name was typed; default sAMAccountName"`
 	Groups      Groups   `yaml:"groups" doc:"the groups of a user"`
+	Forest      Forest   `yaml:"forest" doc:"the other domains of the forest whose users sign in"`
 	AllowGroups []string `yaml:"allow_groups" doc:"only members may sign in; each by DN, sAMAccountName or SID; default: everybody"`
 	DenyGroups  []string `yaml:"deny_groups" doc:"members may not sign in, also if allowed; each by DN, sAMAccountName or SID"`
 
@@ -41,6 +42,20 @@ type Config struct {
 	SearchPool     int           `yaml:"search_pool" doc:"connections per server for searches; default 4"`
 	BindPool       int           `yaml:"bind_pool" doc:"connections per server for users' binds; default 16"`
 	CacheTTL       time.Duration `yaml:"cache_ttl" doc:"how long a found account and its groups are remembered, never a password; default 120s, negative: not at all"`
+}
+
+// Forest is the domains beside the first one, and where the accounts of all of them are found.
+type Forest struct {
+	Root            string         `yaml:"root" doc:"DNS name of the forest's root domain; default: domain"`
+	GlobalCatalogue []string       `yaml:"global_catalogue" doc:"global catalogue servers in order of preference, ldaps://dc1.corp.example.com:3269; default: those that DNS knows"`
+	Domains         []ForestDomain `yaml:"domains" doc:"the other domains; without any there is no forest"`
+}
+
+// ForestDomain is one domain of the forest. The service account of the first one searches it too.
+type ForestDomain struct {
+	Domain       string   `yaml:"domain" required:"true" doc:"the domain's DNS name"`
+	NetBIOSNames []string `yaml:"netbios_names" doc:"the domain's short names, as in EMEA\\user; default: the first part of domain"`
+	URLs         []string `yaml:"urls" doc:"domain controllers of this domain in order of preference; default: those that DNS knows"`
 }
 
 // Groups says how the groups of a user are found. The list is complete, or the sign-in is refused as Unavailable.
@@ -70,7 +85,7 @@ func (c *Config) prepare() (errs []error) {
 	}
 	add(c.BindDN == "", "bind_dn: is required: Active Directory answers nothing to strangers")
 	add(c.BindPassword == "", "bind_password: is required")
-	add(!within(c.BaseDN, domainDN(c.Domain)), "base_dn: %q is not in the domain %s", c.BaseDN, c.Domain)
+	add(!ldap.Within(c.BaseDN, domainDN(c.Domain)), "base_dn: %q is not in the domain %s", c.BaseDN, c.Domain)
 	add(c.Username != attrSAM && c.Username != attrUPN, "username: %q is neither %s nor %s", c.Username, attrSAM, attrUPN)
 	add(c.Groups.Source != sourceTokenGroups && c.Groups.Source != sourceNone,
 		"groups.source: %q is neither %s nor %s", c.Groups.Source, sourceTokenGroups, sourceNone)
@@ -85,7 +100,41 @@ func (c *Config) prepare() (errs []error) {
 		_, err := dnsAddress(s)
 		add(err != nil, "dns_servers[%d]: %q is not an address or address:port", i, s)
 	}
-	return append(errs, c.checkAccess()...)
+	return append(append(errs, c.checkForest()...), c.checkAccess()...)
+}
+
+// checkForest validates what only a forest can have wrong; the rest of each domain is checked when it is opened.
+func (c *Config) checkForest() (errs []error) {
+	add := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	f := c.Forest
+	add(len(f.Domains) == 0 && (f.Root != "" || len(f.GlobalCatalogue) > 0), "forest.domains: is required in a forest")
+	add(len(f.Domains) > 0 && strings.Contains(c.BindDN, "="),
+		"bind_dn: a DN is known in its own domain only: write user@%s", c.Domain)
+	add(f.Root != "" && f.Root != c.Domain && !isDomain(f.Root), "forest.root: %q is not the DNS name of a domain", f.Root)
+	for i, u := range f.GlobalCatalogue {
+		plain := strings.HasPrefix(u, "ldap:") && !c.StartTLS
+		add(plain, "forest.global_catalogue[%d]: ldap:// sends passwords in clear: use ldaps:// or start_tls: true", i)
+	}
+	taken := map[string]int{strings.ToLower(c.Domain): -1}
+	for _, s := range c.NetBIOSNames {
+		taken[strings.ToLower(s)] = -1
+	}
+	for i, d := range f.Domains {
+		names := d.NetBIOSNames
+		if first, _, _ := strings.Cut(d.Domain, "."); len(names) == 0 {
+			names = []string{first}
+		}
+		for _, s := range append([]string{d.Domain}, names...) {
+			owner, known := taken[strings.ToLower(s)]
+			add(known && owner != i, "forest.domains[%d]: %q names another domain already", i, s)
+			taken[strings.ToLower(s)] = i
+		}
+	}
+	return errs
 }
 
 func (c *Config) checkAccess() (errs []error) {
@@ -117,6 +166,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Groups.Source == "" {
 		c.Groups.Source = sourceTokenGroups
+	}
+	if c.Forest.Root == "" && len(c.Forest.Domains) > 0 {
+		c.Forest.Root = c.Domain
 	}
 	if c.LockoutMargin == 0 {
 		c.LockoutMargin = DefaultLockoutMargin
@@ -154,14 +206,4 @@ func isDomain(s string) bool {
 		}
 	}
 	return true
-}
-
-// within tells whether a DN is the root or below it.
-func within(dn, root string) bool {
-	for rest, ok := dn, root != ""; ok; _, rest, ok = strings.Cut(rest, ",") {
-		if ldap.SameDN(rest, root) {
-			return true
-		}
-	}
-	return false
 }

@@ -20,17 +20,24 @@ const (
 // not from the cache.
 func (d *domain) Explain(ctx context.Context, username string) (a authn.Account, told []authn.Remark, err error) {
 	tell := func(about, text string) { told = append(told, authn.Remark{About: about, Text: text}) }
-	name, err := d.names.read(username)
+	name, err := d.understand(username)
 	if err != nil {
 		return a, nil, d.directory.By(err)
 	}
 	tell("name form", name.form)
 	tell("filter", name.filter+" below "+d.config.BaseDN)
+	home, at, err := d.locate(ctx, name)
+	if err != nil {
+		return a, told, d.directory.By(err)
+	}
+	if at != nil {
+		tell("global catalogue", at.dn)
+	}
 	var server string
 	var state []authn.Remark
-	err = d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) (err error) {
+	err = home.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) (err error) {
 		server = on.Server()
-		a, state, err = d.explainOn(ctx, on, name)
+		a, state, err = home.explainOn(ctx, on, name, at)
 		return err
 	})
 	if server != "" {
@@ -43,8 +50,10 @@ func (d *domain) Explain(ctx context.Context, username string) (a authn.Account,
 	return a, append(append(told, a.Remarks()...), state...), nil
 }
 
-func (d *domain) explainOn(ctx context.Context, on *ldap.Session, n name) (authn.Account, []authn.Remark, error) {
-	a, s, err := d.searchOn(ctx, on, n)
+func (d *domain) explainOn(
+	ctx context.Context, on *ldap.Session, n name, at *place,
+) (authn.Account, []authn.Remark, error) {
+	a, s, err := d.searchOn(ctx, on, n, at)
 	if err != nil {
 		return a, nil, err
 	}
@@ -150,15 +159,18 @@ func (a access) text(groups []string) string {
 	return ""
 }
 
-// groupTitles picks one name for each group out of its spellings: the sAMAccountName, or else the SID.
+// groupTitles picks one name for each group out of its spellings: the sAMAccountName, or else the SID, or else the DN.
+// domain.spellings gives them in the order SID, DN, name, and not always all of them.
 func groupTitles(spellings []string) (titles []string) {
+	titled := false // by the SID, and the DN may follow
 	for _, s := range spellings {
-		switch {
-		case isSIDText(s):
+		switch isDN := strings.Contains(s, "="); {
+		case isSIDText(s), isDN && !titled, len(titles) == 0:
 			titles = append(titles, s)
-		case !ldap.IsDN(s) || !strings.Contains(s, "="):
-			titles[len(titles)-1] = s // groupName.spellings begins with the SID
+		case !isDN:
+			titles[len(titles)-1] = s
 		}
+		titled = isSIDText(s)
 	}
 	return titles
 }

@@ -16,6 +16,9 @@ import (
 // them; it can be read of one entry only, [MS-ADTS] section 3.1.1.4.5.19.
 const attrTokenGroups = "tokenGroups"
 
+// builtin is the domain of the SIDs S-1-5-32-..., those of the built-in groups.
+const builtin = "\x00\x00\x00\x00\x00\x05\x20\x00\x00\x00"
+
 const (
 	// maxGroups is the most SIDs that an access token of Windows can hold: it signs nobody in with more.
 	maxGroups  = 1024
@@ -43,7 +46,7 @@ func newGroupNames(now func() time.Time) *groupNames {
 
 // groupsOf lists the groups of an account, each under its DN, its sAMAccountName and its SID. The list is complete, or
 // there is an error. Groups of other domains have their SID only.
-func (d *domain) groupsOf(ctx context.Context, on *ldap.Session, e ldap.Entry) ([]string, error) {
+func (d *domain) groupsOf(ctx context.Context, on *ldap.Session, e ldap.Entry, withTokens bool) ([]string, error) {
 	if d.config.Groups.Source == sourceNone {
 		return nil, nil
 	}
@@ -52,7 +55,11 @@ func (d *domain) groupsOf(ctx context.Context, on *ldap.Session, e ldap.Entry) (
 	if !ok || err != nil {
 		return nil, incomplete("%q has no %s or %s: may the service account read them?", e.DN(), attrSID, attrPrimary)
 	}
-	tokens, err := readAll(ctx, on, e.DN(), attrTokenGroups)
+	from := &e
+	if !withTokens {
+		from = nil
+	}
+	tokens, err := readAll(ctx, on, e.DN(), attrTokenGroups, from)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +76,7 @@ func (d *domain) groupsOf(ctx context.Context, on *ldap.Session, e ldap.Entry) (
 	if len(sids) > maxGroups {
 		return nil, incomplete("%q is in more than %d groups", e.DN(), maxGroups)
 	}
-	return d.groups.spell(ctx, on, d.root, sids, user.domain())
+	return d.spell(ctx, on, sids, user.domain())
 }
 
 func first(values [][]byte) []byte {
@@ -84,17 +91,17 @@ func incomplete(format string, args ...any) error {
 }
 
 // readAll reads all values of an attribute, also where the server sends them in ranges, [MS-ADTS] section
-// 3.1.1.3.1.3.3.
-func readAll(ctx context.Context, on *ldap.Session, dn, attribute string) (values [][]byte, err error) {
+// 3.1.1.3.1.3.3. come is an entry that was read with the attribute already, or nil.
+func readAll(
+	ctx context.Context, on *ldap.Session, dn, attribute string, come *ldap.Entry,
+) (values [][]byte, err error) {
 	asked := attribute
 	for range maxRanges {
-		e, found, err := on.Read(ctx, dn, asked)
+		e, err := orRead(ctx, on, dn, asked, come)
 		if err != nil {
 			return nil, err
 		}
-		if !found {
-			return nil, authn.Errorf(authn.Unavailable, reasonChanged, "%q was there a moment ago", dn)
-		}
+		come = nil
 		options := e.Options(attribute)
 		if options == nil {
 			if asked != attribute {
@@ -116,6 +123,17 @@ func readAll(ctx context.Context, on *ldap.Session, dn, attribute string) (value
 	return nil, incomplete("%s sends %s in pieces without end", on.Server(), attribute)
 }
 
+func orRead(ctx context.Context, on *ldap.Session, dn, attribute string, come *ldap.Entry) (ldap.Entry, error) {
+	if come != nil {
+		return *come, nil
+	}
+	e, found, err := on.Read(ctx, dn, attribute)
+	if err == nil && !found {
+		err = authn.Errorf(authn.Unavailable, reasonChanged, "%q was there a moment ago", dn)
+	}
+	return e, err
+}
+
 // rangeOf reads range=0-1499; to is -1 in range=1500-*, the last piece.
 func rangeOf(options []string) (from, to int, ok bool) {
 	if len(options) != 1 || len(options[0]) < 6 || !strings.EqualFold(options[0][:6], "range=") {
@@ -134,16 +152,14 @@ func rangeOf(options []string) (from, to int, ok bool) {
 }
 
 // spell finds the names of groups.
-func (g *groupNames) spell(
-	ctx context.Context, on *ldap.Session, root string, sids []sid, home string,
-) ([]string, error) {
-	known, missing := g.recall(sids)
-	for len(missing) > 0 {
-		n := min(len(missing), groupBatch)
-		if err := g.resolve(ctx, on, root, missing[:n], known); err != nil {
-			return nil, err
-		}
-		missing = missing[n:]
+func (d *domain) spell(ctx context.Context, on *ldap.Session, sids []sid, home string) ([]string, error) {
+	known, missing := d.groups.recall(sids)
+	if err := d.groups.resolve(ctx, on, d.root, missing, known); err != nil {
+		return nil, err
+	}
+	missing = slices.DeleteFunc(missing, func(s sid) bool { _, ok := known[string(s)]; return ok || s.domain() == home })
+	if err := d.nameForeign(ctx, missing, known); err != nil {
+		return nil, err
 	}
 	var list []string
 	for _, s := range sids {
@@ -151,7 +167,7 @@ func (g *groupNames) spell(
 		if !ok && s.domain() == home {
 			return nil, incomplete("the group %s of this domain is not found: may the service account read it?", s)
 		}
-		list = append(list, name.spellings(s)...)
+		list = append(list, d.spellings(s, name)...)
 	}
 	return list, nil
 }
@@ -174,33 +190,52 @@ func (g *groupNames) recall(sids []sid) (known map[string]groupName, missing []s
 func (g *groupNames) resolve(
 	ctx context.Context, on *ldap.Session, root string, sids []sid, known map[string]groupName,
 ) error {
-	var filter strings.Builder
-	for _, s := range sids {
-		filter.WriteString(s.filter())
-	}
-	return on.Pages(ctx, root, "(|"+filter.String()+")", func(e ldap.Entry) error {
-		s, ok := parseSID(first(e.Values(attrSID)))
-		if !ok || !slices.Contains(sids, s) {
-			return incomplete("%s answered with %q, which was not asked for", on.Server(), e.DN())
+	for batch := range slices.Chunk(sids, groupBatch) {
+		var filter strings.Builder
+		for _, s := range batch {
+			filter.WriteString(s.filter())
 		}
-		name := groupName{dn: e.DN(), sam: e.Text(attrSAM), until: g.now().Add(namesFor)}
-		known[string(s)] = name
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		makeRoom(g.kept)
-		g.kept[string(s)] = name
-		return nil
-	}, attrSID, attrSAM)
+		err := on.Pages(ctx, root, "(|"+filter.String()+")", func(e ldap.Entry) error {
+			s, ok := parseSID(first(e.Values(attrSID)))
+			if !ok || !slices.Contains(batch, s) {
+				return incomplete("%s answered with %q, which was not asked for", on.Server(), e.DN())
+			}
+			known[string(s)] = g.keep(s, groupName{dn: e.DN(), sam: e.Text(attrSAM)})
+			return nil
+		}, attrSID, attrSAM)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// spellings are the names of a group. Who may name groups must not be able to name one like another's SID or DN.
-func (n groupName) spellings(s sid) []string {
-	list := []string{s.String()}
+func (g *groupNames) keep(s sid, name groupName) groupName {
+	name.until = g.now().Add(namesFor)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	makeRoom(g.kept)
+	g.kept[string(s)] = name
+	return name
+}
+
+// spellings are the names of a group. Who may name groups must not be able to name one like another's SID or DN, nor
+// somebody in another domain of the forest one like a group of the first: those are called DOMAIN\name. The built-in
+// groups have the same SIDs in all domains, and there only their DNs tell them apart.
+func (d *domain) spellings(s sid, n groupName) (list []string) {
+	home := d.home(n.dn)
+	foreign := d.forest != nil && home != d.forest.domains[0]
+	if !foreign || s.domain() != builtin {
+		list = append(list, s.String())
+	}
 	if n.dn != "" {
 		list = append(list, n.dn)
 	}
-	if n.sam != "" && !isSIDText(n.sam) && !strings.Contains(n.sam, "=") {
+	switch plain := n.sam != "" && !isSIDText(n.sam) && !strings.ContainsAny(n.sam, `=\`); {
+	case plain && !foreign:
 		list = append(list, n.sam)
+	case plain && home != nil:
+		list = append(list, home.config.NetBIOSNames[0]+`\`+n.sam)
 	}
 	return list
 }

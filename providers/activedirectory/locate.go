@@ -25,10 +25,12 @@ const (
 // locator finds the domain controllers as the domain's own computers do, by the SRV records that controllers register,
 // [MS-ADTS] section 6.3.2.3. While DNS is silent it goes on with those that it knows.
 type locator struct {
-	domain, site string
-	startTLS     bool
-	resolver     *net.Resolver
-	now          func() time.Time
+	records  []string // SRV records in the order of their servers' preference
+	within   []string // domains that a server may be in
+	port     string   // of ldaps, which no record names
+	startTLS bool
+	resolver *net.Resolver
+	now      func() time.Time
 
 	mu     sync.Mutex
 	urls   []string
@@ -38,7 +40,25 @@ type locator struct {
 }
 
 func newLocator(c Config, r *net.Resolver, now func() time.Time) *locator {
-	return &locator{domain: c.Domain, site: c.Site, startTLS: c.StartTLS, resolver: r, now: now}
+	l := &locator{within: []string{c.Domain}, port: "636", startTLS: c.StartTLS, resolver: r, now: now}
+	if c.Site != "" {
+		l.records = append(l.records, "_ldap._tcp."+c.Site+"._sites.dc._msdcs."+c.Domain)
+	}
+	l.records = append(l.records, "_ldap._tcp.dc._msdcs."+c.Domain)
+	return l
+}
+
+// newCatalogueLocator finds the global catalogue servers of a forest, which may be in any of its domains.
+func newCatalogueLocator(c Config, r *net.Resolver, now func() time.Time) *locator {
+	l := &locator{within: []string{c.Domain, c.Forest.Root}, port: "3269", startTLS: c.StartTLS, resolver: r, now: now}
+	for _, d := range c.Forest.Domains {
+		l.within = append(l.within, d.Domain)
+	}
+	if c.Site != "" {
+		l.records = append(l.records, "_gc._tcp."+c.Site+"._sites."+c.Forest.Root)
+	}
+	l.records = append(l.records, "_gc._tcp."+c.Forest.Root)
+	return l
 }
 
 // servers are the URLs of the domain controllers. Unavailable while none was ever found. Only then a caller waits
@@ -84,11 +104,7 @@ func (l *locator) ask(ctx context.Context) {
 func (l *locator) lookup(ctx context.Context) (urls []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
 	defer cancel()
-	names := []string{"_ldap._tcp.dc._msdcs." + l.domain}
-	if l.site != "" {
-		names = append([]string{"_ldap._tcp." + l.site + "._sites.dc._msdcs." + l.domain}, names...)
-	}
-	for _, name := range names {
+	for _, name := range l.records {
 		_, records, lookupErr := l.resolver.LookupSRV(ctx, "", "", name+".")
 		if lookupErr != nil {
 			err = lookupErr
@@ -103,7 +119,7 @@ func (l *locator) lookup(ctx context.Context) (urls []string, err error) {
 		return urls, nil
 	}
 	if err == nil {
-		err = &net.DNSError{Err: "no domain controller in the domain itself", Name: names[0]}
+		err = &net.DNSError{Err: "no domain controller in the domain itself", Name: l.records[0]}
 	}
 	return nil, authn.Errorf(authn.Unavailable, "directory_unreachable",
 		"finding domain controllers: %w: set dns_servers to servers that know the domain, or list urls", err)
@@ -113,13 +129,14 @@ func (l *locator) lookup(ctx context.Context) (urls []string, err error) {
 // certificate of a public authority is easily had: only names in the domain are taken.
 func (l *locator) url(r *net.SRV) (string, bool) {
 	host := strings.ToLower(strings.TrimSuffix(r.Target, "."))
-	if !strings.HasSuffix(host, "."+strings.ToLower(l.domain)) || !isDomain(host) {
+	inside := func(domain string) bool { return strings.HasSuffix(host, "."+strings.ToLower(domain)) }
+	if !slices.ContainsFunc(l.within, inside) || !isDomain(host) {
 		return "", false
 	}
 	if l.startTLS {
 		return "ldap://" + net.JoinHostPort(host, strconv.Itoa(int(r.Port))), true
 	}
-	return "ldaps://" + host + ":636", true // no record names the port of ldaps
+	return "ldaps://" + host + ":" + l.port, true
 }
 
 // resolver asks the DNS servers given, in turn, or as the system does.

@@ -37,15 +37,19 @@ func (d *domain) ChangePassword(ctx context.Context, account authn.Account, curr
 	if err != nil {
 		return d.directory.By(err)
 	}
-	s, err := d.mayTry(ctx, account)
+	home, err := d.homeOf(account)
+	if err != nil {
+		return err
+	}
+	s, err := home.mayTry(ctx, account)
 	if err == nil {
 		err = d.directory.By(s.isOver(d.now()))
 	}
 	if err == nil {
-		err = d.directory.Exchange(ctx, account.Ref, attrPassword, old, wanted)
+		err = home.directory.Exchange(ctx, account.Ref, attrPassword, old, wanted)
 	}
 	if authn.KindOf(err) == authn.Unsuitable {
-		return d.directory.By(d.whyUnsuitable(ctx, account, s, next))
+		return d.directory.By(home.whyUnsuitable(ctx, account, s, next))
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 // Reasons of refusals made here; docs/errors.md explains them to operators.
 const (
 	reasonUnknownUser   = "unknown_user"
+	reasonAmbiguousUser = "ambiguous_user"
 	reasonWrongPassword = "wrong_password"
 	reasonDisabled      = "account_disabled"
 	reasonExpired       = "account_expired"

@@ -199,7 +199,7 @@ func (c *Config) checkNames(urlBase string) (errs []error) {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	add(c.BaseDN == "", "base_dn: is required, here or at the end of a URL")
+	add(c.BaseDN == "" && !c.dialect.WholeTree, "base_dn: is required, here or at the end of a URL")
 	add(urlBase != "" && !sameDN(c.BaseDN, urlBase), "base_dn: %q differs from %q in urls", c.BaseDN, urlBase)
 	add(!isDN(c.BaseDN), "base_dn: %q is not a DN", c.BaseDN)
 	add(!c.dialect.AnyBindName && !isDN(c.BindDN), "bind_dn: %q is not a DN", c.BindDN)

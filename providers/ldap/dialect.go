@@ -19,6 +19,8 @@ type Dialect struct {
 	// Servers finds the servers, as URLs in order of preference, where none are configured. It is asked before every
 	// question, so it must answer from memory as a rule. What changes leaves the servers that stay alone.
 	Servers func(context.Context) (urls []string, err error)
+	// WholeTree lets base_dn be empty: the servers answer for everything below the root, as a global catalogue does.
+	WholeTree bool
 	// Resolver finds the addresses of servers; nil is the system's.
 	Resolver *net.Resolver
 	// SubtreeRefers says that a search of the whole tree always comes with referrals, to partitions that hold no groups of
@@ -138,6 +140,16 @@ func (s *Session) FindOne(ctx context.Context, filter string, attributes ...stri
 	return Entry{e}, err
 }
 
+// Find finds the entries under base_dn that a filter matches; BadCredentials where there are more than limit.
+func (s *Session) Find(ctx context.Context, filter string, limit int, attributes ...string) ([]Entry, error) {
+	found, err := s.d.find(ctx, s.c, filter, limit, attributes)
+	list := make([]Entry, len(found))
+	for i, e := range found {
+		list[i] = Entry{e}
+	}
+	return list, err
+}
+
 // Read reads one entry by its DN; found is false when it is not there. The empty DN is the server's own entry.
 func (s *Session) Read(ctx context.Context, dn string, attributes ...string) (e Entry, found bool, err error) {
 	entry, found, err := s.c.readEntry(ctx, dn, "(objectClass=*)", attributes...)
@@ -184,6 +196,29 @@ func Escape(text string) string { return goldap.EscapeFilter(text) }
 
 // IsDN tells whether a text is a DN; the empty one is.
 func IsDN(text string) bool { return isDN(text) }
+
+// Within tells whether a DN is the base or below it.
+func Within(dn, base string) bool {
+	x, errX := goldap.ParseDN(dn)
+	y, errY := goldap.ParseDN(base)
+	return errX == nil && errY == nil && within(y, x)
+}
+
+// DomainOf is the DNS name, in lower case, that the last DC= parts of a DN spell, RFC 2247; empty where there are none.
+func DomainOf(dn string) string {
+	parsed, err := goldap.ParseDN(dn)
+	if err != nil {
+		return ""
+	}
+	var labels []string
+	for _, rdn := range slices.Backward(parsed.RDNs) {
+		if len(rdn.Attributes) != 1 || !strings.EqualFold(rdn.Attributes[0].Type, "DC") {
+			break
+		}
+		labels = append([]string{strings.ToLower(rdn.Attributes[0].Value)}, labels...)
+	}
+	return strings.Join(labels, ".")
+}
 
 // SameDN tells whether two texts are one DN, in upper or lower case.
 func SameDN(a, b string) bool { return sameDN(a, b) }

@@ -77,29 +77,42 @@ func (d *directory) userFilter(username string) string {
 
 // findOne finds the one entry that a filter matches.
 func (d *directory) findOne(ctx context.Context, c *conn, filter string, attributes []string) (*goldap.Entry, error) {
+	found, err := d.find(ctx, c, filter, 2, attributes)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(found) == 0:
+		return nil, authn.Errorf(authn.BadCredentials, reasonUnknownUser, "the filter finds no entry")
+	case len(found) > 1:
+		return nil, authn.Errorf(authn.BadCredentials, reasonAmbiguousUser, "the filter finds several entries, %q and %q",
+			found[0].DN, found[1].DN)
+	}
+	return found[0], nil
+}
+
+// find finds the entries that a filter matches, and no more than limit.
+func (d *directory) find(
+	ctx context.Context, c *conn, filter string, limit int, attributes []string,
+) ([]*goldap.Entry, error) {
 	result, err := c.search(ctx, &goldap.SearchRequest{
-		BaseDN: d.config.BaseDN, Scope: scopes[d.config.Scope], SizeLimit: 2, Filter: filter, Attributes: attributes,
+		BaseDN: d.config.BaseDN, Scope: scopes[d.config.Scope], SizeLimit: limit, Filter: filter, Attributes: attributes,
 	})
 	code, isAnswer := resultCode(err)
 	switch {
 	case errors.Is(err, goldap.ErrSizeLimitExceeded), isAnswer && code == goldap.LDAPResultSizeLimitExceeded:
-		return nil, authn.Errorf(authn.BadCredentials, reasonAmbiguousUser, "the filter finds more than two entries")
+		return nil, authn.Errorf(authn.BadCredentials, reasonAmbiguousUser, "the filter finds more than %d entries", limit)
 	case isAnswer:
 		return nil, fromResult(c.server.url, err)
 	case err != nil:
 		return nil, err
-	case len(result.Entries) == 0:
-		return nil, authn.Errorf(authn.BadCredentials, reasonUnknownUser, "the filter finds no entry")
-	case len(result.Entries) > 1:
-		return nil, authn.Errorf(authn.BadCredentials, reasonAmbiguousUser, "the filter finds several entries, %q and %q",
-			result.Entries[0].DN, result.Entries[1].DN)
 	}
-	e := result.Entries[0]
-	if dn, err := goldap.ParseDN(e.DN); err != nil || !within(d.base, dn) {
-		return nil, authn.Errorf(authn.Unavailable, reasonBadAnswer, "%s answered with an entry %q that is not under base_dn",
-			c.server.url, e.DN)
+	for _, e := range result.Entries {
+		if dn, err := goldap.ParseDN(e.DN); err != nil || !within(d.base, dn) {
+			return nil, authn.Errorf(authn.Unavailable, reasonBadAnswer, "%s answered with an entry %q that is not under base_dn",
+				c.server.url, e.DN)
+		}
 	}
-	return e, nil
+	return result.Entries, nil
 }
 
 func within(base, dn *goldap.DN) bool {
