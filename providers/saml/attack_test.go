@@ -282,6 +282,12 @@ func signatures() map[string]attack {
 				r.AddChild(r.SelectElement("DigestValue").Copy())
 			}
 		}},
+		"element in the DigestValue": {want: "signature_shape", answer: func(a *answer) {
+			a.signAssertion.edit = func(sig *etree.Element) { sig.FindElement(".//DigestValue").CreateElement("ds:x") }
+		}},
+		"parameters of the digest": {want: "signature_shape", answer: func(a *answer) {
+			a.signAssertion.edit = func(sig *etree.Element) { sig.FindElement(".//DigestMethod").CreateElement("ds:x") }
+		}},
 		"SignedInfo of another namespace": {want: "signature_shape", tree: func(root *etree.Element) {
 			root.FindElement(".//SignedInfo").CreateAttr("xmlns:ds", "urn:x")
 		}},

@@ -146,7 +146,7 @@ func (t trust) readReference(e *etree.Element, id string) error {
 		return refuse("signature_reference", "it points to %.100q and stands in %q", target, id)
 	}
 	parts := inOrder(e, "Transforms", "DigestMethod", "DigestValue")
-	if parts == nil {
+	if parts == nil || len(parts[1].ChildElements()) > 0 || len(parts[2].ChildElements()) > 0 {
 		return refuse("signature_shape", "Reference is Transforms, DigestMethod and DigestValue")
 	}
 	switch name := algorithm(parts[1]); {
