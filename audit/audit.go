@@ -33,6 +33,7 @@ const (
 	UserChanged      = "user changed"
 	FactorEnrolled   = "factor enrolled"
 	FactorReset      = "factor reset"
+	FactorInvited    = "factor invited" // an administrator made an enrolment code
 	KeysRotated      = "keys rotated"
 	Purged           = "audit purged"
 	Restarted        = "audit restarted" // by Restart; a record of Event with this action restarts nothing

@@ -22,6 +22,7 @@ type Device struct {
 	Created   time.Time
 	Confirmed time.Time // zero until the first valid code; until then it is no factor
 	LastStep  int64     // the time step of the last code that was accepted
+	Name      string    // its owner's own words
 }
 
 // RecoveryCode is a printed code as it is kept.
@@ -79,6 +80,8 @@ type Store interface {
 	DeviceStore
 	RecoveryStore
 	EnrolmentStore
+	ManagementStore
+	InvitationStore
 }
 
 // Sealer keeps secrets readable for us alone; ad is what a secret is bound to.
@@ -102,7 +105,10 @@ type Service struct {
 	throttle *authn.Throttle
 }
 
-var _ authn.SecondFactors = (*Service)(nil)
+var (
+	_ authn.SecondFactors = (*Service)(nil)
+	_ authn.Enroller      = (*Service)(nil)
+)
 
 // New validates the configuration; it reads nothing.
 func New(c Config) (*Service, error) {

@@ -41,17 +41,25 @@ func recoveryHash(user, code string) []byte {
 // newRecoveryCodes makes a set of codes: as they are shown, once, and as they are kept.
 func newRecoveryCodes(user string) (shown []authn.Secret, kept []RecoveryCode, err error) {
 	for range recoveryCount {
-		letters := make([]byte, recoveryLetters)
-		for i := range letters {
-			n, err := rand.Int(rand.Reader, big.NewInt(int64(len(recoveryAlphabet))))
-			if err != nil {
-				return nil, nil, err
-			}
-			letters[i] = recoveryAlphabet[n.Int64()]
+		letters, err := randomLetters(recoveryLetters)
+		if err != nil {
+			return nil, nil, err
 		}
-		code := grouped(string(letters), "-")
+		code := grouped(letters, "-")
 		shown = append(shown, authn.Secret(code))
 		kept = append(kept, RecoveryCode{ID: rand.Text(), Hash: recoveryHash(user, code)})
 	}
 	return shown, kept, nil
+}
+
+func randomLetters(n int) (string, error) {
+	letters := make([]byte, n)
+	for i := range letters {
+		n, err := rand.Int(rand.Reader, big.NewInt(int64(len(recoveryAlphabet))))
+		if err != nil {
+			return "", err
+		}
+		letters[i] = recoveryAlphabet[n.Int64()]
+	}
+	return string(letters), nil
 }

@@ -11,12 +11,12 @@ var _ mfa.Store = (*Store)(nil)
 
 // Devices implements mfa.DeviceStore.
 func (s *Store) Devices(ctx context.Context, user string) (devices []mfa.Device, err error) {
-	const query = `SELECT id, it_user, sealed, created, confirmed, last_step FROM factors
+	const query = `SELECT id, it_user, sealed, created, confirmed, last_step, name FROM factors
 		WHERE it_user = $1 ORDER BY created, id`
 	err = s.each(ctx, query, []any{user}, func(scan func(...any) error) error {
 		var d mfa.Device
 		var created, confirmed int64
-		err := scan(&d.ID, &d.User, &d.Sealed, &created, &confirmed, &d.LastStep)
+		err := scan(&d.ID, &d.User, &d.Sealed, &created, &confirmed, &d.LastStep, &d.Name)
 		d.Created, d.Confirmed = fromMicros(created), fromMicros(confirmed)
 		devices = append(devices, d)
 		return err

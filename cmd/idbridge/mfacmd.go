@@ -14,7 +14,8 @@ import (
 )
 
 func newMFA(s *settings) *cobra.Command {
-	return group("mfa", "Set up, list and reset second factors", newMFAEnrol(s), newMFAList(s), newMFAReset(s))
+	return group("mfa", "Set up, list and reset second factors", newMFAEnrol(s), newMFAInvite(s), newMFAList(s),
+		newMFAReset(s))
 }
 
 func newMFAEnrol(s *settings) *cobra.Command {
@@ -86,6 +87,33 @@ func showRecovery(cmd *cobra.Command, username string, codes []authn.Secret) {
 	fmt.Fprintln(out, "Recovery codes, shown only now. Each works once in place of a code:")
 	for _, c := range codes {
 		fmt.Fprintln(out, "  "+c.Reveal())
+	}
+}
+
+func newMFAInvite(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use: "invite USER", Short: "Make a one-time code with which an IT user sets up a second factor in the portal",
+		Long: `Makes an enrolment code for an IT user who must have a second factor and has none. The portal asks for it after the
+password. It works once, for a day, and takes the place of an earlier one. Hand it over in person or by telephone.`,
+		Example: "  idbridge mfa invite alice", Args: exactly("USER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withBackend(cmd, s, func(b *backend) error {
+				user, err := b.findUser(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				code, expires, err := b.factors.Invite(cmd.Context(), user)
+				if err != nil {
+					return err
+				}
+				if err := b.note(cmd.Context(), audit.Record{Action: audit.FactorInvited, ITUser: user.Username}); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s\nfor %s, once, until %s\n", code.Reveal(), printable(user.Username),
+					expires.Format("2006-01-02 15:04 MST"))
+				return nil
+			})
+		},
 	}
 }
 

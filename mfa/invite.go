@@ -1,0 +1,56 @@
+package mfa
+
+import (
+	"context"
+	"crypto/sha256"
+	"strings"
+	"time"
+
+	"github.com/idbridge/idbridge/authn"
+)
+
+// InvitationStore keeps administrators' enrolment codes, one for each user.
+type InvitationStore interface {
+	// AddInvitation keeps the hash of a code in the place of the user's earlier one.
+	AddInvitation(ctx context.Context, user string, hash []byte, expires time.Time) error
+	// UseInvitation removes the user's code if it has that hash and has not expired, and tells whether this call did it.
+	UseInvitation(ctx context.Context, user string, hash []byte, now time.Time) (bool, error)
+}
+
+// InviteFor is how long an enrolment code may be used.
+const InviteFor = 24 * time.Hour
+
+// An enrolment code is 16 letters out of 20, in fours: 69 bits, and the throttle counts guesses.
+const inviteLetters = 16
+
+// Invite makes a one-time enrolment code, with which the user may set up a first second factor on the way of signing in.
+// An earlier one is worth nothing from now on. It is returned once and kept nowhere. Unavailable, Internal.
+func (s *Service) Invite(ctx context.Context, user authn.ITUser) (code authn.Secret, expires time.Time, err error) {
+	letters, err := randomLetters(inviteLetters)
+	if err != nil {
+		return "", time.Time{}, authn.Errorf(authn.Internal, "enrolment", "making a code: %w", err)
+	}
+	expires = s.Now().Add(InviteFor)
+	if err := s.Store.AddInvitation(ctx, user.Key, inviteHash(user.Key, letters), expires); err != nil {
+		return "", time.Time{}, storeError(err)
+	}
+	return authn.Secret(grouped(letters, "-")), expires, nil
+}
+
+// Redeem uses an enrolment code up. The attempt is counted, with the codes of the user's second factor, before anything is
+// compared. BadCredentials (wrong_code) when it is wrong, used or too old; Locked after too many; Unavailable.
+func (s *Service) Redeem(ctx context.Context, user authn.ITUser, code authn.Secret) error {
+	letters := strings.ReplaceAll(strings.ToUpper(code.Reveal()), "-", "")
+	return s.counted(ctx, ThrottleKey(user.Key), func() error {
+		used, err := s.Store.UseInvitation(ctx, user.Key, inviteHash(user.Key, letters), s.Now())
+		if err == nil && !used {
+			return refuse(reasonWrong)
+		}
+		return err
+	})
+}
+
+func inviteHash(user, letters string) []byte {
+	sum := sha256.Sum256([]byte("idbridge enrolment code\x00" + user + "\x00" + letters))
+	return sum[:]
+}
