@@ -72,6 +72,10 @@ type Provider struct {
 
 	// Check tells whether sign-ins through this provider could work now; the error says what to do about it.
 	Check func(ctx context.Context) error
+
+	// Inspect looks closer than Check, for an administrator who waits: each server, its certificate and its clock, our own
+	// account there, how many people could be found. It tells say what takes long. Deadlines are its own.
+	Inspect func(ctx context.Context, say func(text string)) []Finding
 }
 
 // PasswordProvider proves passwords. It is asked in two steps, so that the throttle and the second factor are keyed by

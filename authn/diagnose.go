@@ -11,8 +11,10 @@ import (
 // says what is wrong and what to do, and holds no secret.
 type Finding struct {
 	Check    string // "provider corp", "store", "clock", "it-users production"
+	Seen     string // what was found, for people; may be empty
 	Problem  string
 	Blocking bool // with this problem alone nobody could sign in, or a check of every sign-in would be missing
+	Warning  bool // the problem keeps nobody out so far
 }
 
 // OK tells whether the check found nothing wrong.
@@ -44,12 +46,55 @@ type Doctor struct {
 // Diagnose runs every check for one environment, all at once, and returns the findings in a fixed order: store, clock, IT
 // users, then the providers as configured.
 func (d Doctor) Diagnose(ctx context.Context, env Environment) []Finding {
-	checks := []func(context.Context) Finding{d.store, d.clock, func(ctx context.Context) Finding { return d.users(ctx, env) }}
+	checks := d.ground(env)
 	for _, p := range d.Providers {
-		checks = append(checks, func(ctx context.Context) Finding {
-			return Finding{Check: "provider " + p.ID, Problem: problem(p.Check(ctx))}
+		checks = append(checks, func(ctx context.Context) Finding { return checkOf(ctx, p) })
+	}
+	return d.blockIfNoProvider(d.run(ctx, checks))
+}
+
+// DiagnoseGround is Diagnose without the providers.
+func (d Doctor) DiagnoseGround(ctx context.Context, env Environment) []Finding {
+	return d.run(ctx, d.ground(env))
+}
+
+func (d Doctor) ground(env Environment) []check {
+	return []check{d.store, d.clock, func(ctx context.Context) Finding { return d.users(ctx, env) }}
+}
+
+func checkOf(ctx context.Context, p Provider) Finding {
+	return Finding{Check: "provider " + p.ID, Problem: problem(p.Check(ctx))}
+}
+
+// Inspect looks as close at every provider as it can, all at once: with Inspect, or else with Check. say is told what
+// takes long, by provider. The deadlines are the providers' own.
+func (d Doctor) Inspect(ctx context.Context, say func(provider, text string)) [][]Finding {
+	all := make([][]Finding, len(d.Providers))
+	var wg sync.WaitGroup
+	for i, p := range d.Providers {
+		wg.Go(func() {
+			if p.Inspect == nil {
+				all[i] = d.run(ctx, []check{func(ctx context.Context) Finding { return checkOf(ctx, p) }})
+				return
+			}
+			broken := safely(ctx, func(ctx context.Context) Finding {
+				all[i] = p.Inspect(ctx, func(text string) { say(p.ID, text) })
+				return Finding{}
+			})
+			if !broken.OK() {
+				all[i] = []Finding{broken}
+			}
 		})
 	}
+	wg.Wait()
+	return all
+}
+
+// check finds one thing out.
+type check func(context.Context) Finding
+
+// run makes checks at once, each with its own deadline.
+func (d Doctor) run(ctx context.Context, checks []check) []Finding {
 	findings := make([]Finding, len(checks))
 	var wg sync.WaitGroup
 	for i, check := range checks {
@@ -60,11 +105,11 @@ func (d Doctor) Diagnose(ctx context.Context, env Environment) []Finding {
 		})
 	}
 	wg.Wait()
-	return d.blockIfNoProvider(findings)
+	return findings
 }
 
 // safely keeps a bug in one check from ending the process, and from passing as health.
-func safely(ctx context.Context, check func(context.Context) Finding) (f Finding) {
+func safely(ctx context.Context, check check) (f Finding) {
 	defer func() {
 		if v := recover(); v != nil {
 			f = Finding{Check: "internal", Problem: fmt.Sprintf("a check broke off: %v; please report it", v), Blocking: true}

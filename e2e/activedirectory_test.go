@@ -130,3 +130,33 @@ func TestExplainAnLDAPUser(t *testing.T) {
 		`ok    production +would be signed in as user00003, id 1003$`)
 	b.explain("nobody", `ok    filter `, `stop  account +unknown_user`)
 }
+
+// TestCheckExplainsADomain as an administrator reads it, and as a program does.
+func TestCheckExplainsADomain(t *testing.T) {
+	b, dc := newDomainBridge(t, "")
+	dc.SetLockout(t, 5, 30*time.Minute)
+	out := b.run("", "check", "--config", b.configure(1, 2))
+	for _, line := range []string{
+		`warn  provider corp +activedirectory$`, // the test's certificate ends tomorrow
+		`ok      server ` + dc.Address + `:636 +answers in [0-9.]+ ms, connecting took`, ` +PDC emulator$`,
+		`warn    certificate of ` + dc.Address + `:636 +the .* certificate.* ends on`,
+		`ok      service account +CN=svc-idbridge,`, `ok      lock-out policy +the domain locks an account after 5 within 30m0s; idbridge`,
+		`ok      users +16\d\d account\(s\), \d\d of them enabled, below DC=example,DC=test$`,
+	} {
+		if !regexp.MustCompile(`(?m)^` + line).MatchString(out) {
+			t.Errorf("no line has %q:\n%s", line, out)
+		}
+	}
+	dc.Kill()
+	out, err := b.try("check", "--config", b.configure(1, 2), "-o", "json")
+	text, said, _ := strings.Cut(out, "\n]\n")
+	var list []struct{ Verdict, Check, Text, Provider string }
+	if err := json.Unmarshal([]byte(text+"\n]"), &list); err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	last := list[len(list)-1]
+	if err == nil || !strings.Contains(said, "1 of ") || last.Provider != "corp" || last.Check != "server "+dc.Address+":636" ||
+		last.Verdict != "fail" || !strings.Contains(last.Text, "directory_unreachable") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +27,10 @@ func newCheck(s *settings) *cobra.Command {
 		Use: "check", Short: "See whether sign-ins could work now, and what to do if not",
 		Long: `Checks the configuration, the certificate, the store, its clock, every provider, and for every environment whether
 IT users are known. Changes nothing: a database that is not there is not made. Exit code 1 when something would keep
-people from signing in; warnings alone are 0.`,
+people from signing in; warnings alone are 0.
+
+Of a directory it shows each server with its latency and certificate, and how many accounts sign-ins could find; of a
+domain also the clocks, the PDC emulator, the service account and the lock-out policies.`,
 		Example: "  idbridge check --config /etc/idbridge/idbridge.yaml\n  idbridge check -o json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,13 +38,13 @@ people from signing in; warnings alone are 0.`,
 			if err != nil {
 				return err
 			}
-			list := []verdict{{"ok", "configuration", s.config}}
+			list := []verdict{{Verdict: "ok", Check: "configuration", Text: s.config}}
 			for _, w := range c.warnings() {
 				where, text, _ := strings.Cut(w, ": ")
-				list = append(list, verdict{"warn", where, text})
+				list = append(list, verdict{Verdict: "warn", Check: where, Text: text})
 			}
 			list = append(list, c.certificateVerdicts(time.Now())...)
-			list = append(list, diagnose(cmd.Context(), c)...)
+			list = append(list, diagnose(cmd.Context(), c, progressOf(cmd))...)
 			return report(cmd.OutOrStdout(), output, list)
 		},
 	}
@@ -53,9 +57,10 @@ type verdict struct {
 	Verdict string `json:"verdict"` // ok, warn or fail
 	Check   string `json:"check"`
 	Text    string `json:"text"`
-}
 
-func (v verdict) ofProvider() int { return strings.Count(v.Check, "provider ") }
+	Provider string `json:"provider,omitempty"` // whose check it is
+	head     bool   // sums up those of a provider
+}
 
 const (
 	expirySoon = 30 * 24 * time.Hour
@@ -70,11 +75,11 @@ func (c Config) certificateVerdicts(now time.Time) []verdict {
 	}
 	pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 	if err != nil {
-		return []verdict{{"fail", "certificate", err.Error()}}
+		return []verdict{{Verdict: "fail", Check: "certificate", Text: err.Error()}}
 	}
 	list := []verdict{expiry("certificate", pair.Leaf.NotAfter, now, t.CertFile)}
 	if u, err := url.Parse(c.Plugin.PublicURL); err == nil && pair.Leaf.VerifyHostname(u.Hostname()) != nil {
-		list = append(list, verdict{"warn", "certificate", fmt.Sprintf("it is not for %s, the host of plugin.public_url: "+
+		list = append(list, verdict{Verdict: "warn", Check: "certificate", Text: fmt.Sprintf("it is not for %s, the host of plugin.public_url: "+
 			"the platform will refuse it, unless a reverse proxy with a certificate of its own stands in front", u.Hostname())})
 	}
 	if t.ClientCAFile == "" {
@@ -82,7 +87,7 @@ func (c Config) certificateVerdicts(now time.Time) []verdict {
 	}
 	text, err := os.ReadFile(t.ClientCAFile)
 	if err != nil {
-		return append(list, verdict{"fail", "client CA", err.Error()})
+		return append(list, verdict{Verdict: "fail", Check: "client CA", Text: err.Error()})
 	}
 	if ends, ok := lastOf(text); ok {
 		list = append(list, expiry("client CA", ends, now, t.ClientCAFile))
@@ -104,15 +109,26 @@ func expiry(check string, ends, now time.Time, file string) verdict {
 	on, left := ends.Format(time.DateOnly), ends.Sub(now)
 	switch {
 	case left <= 0:
-		return verdict{"fail", check, "it ended on " + on + ": put a new one into " + file}
+		return verdict{Verdict: "fail", Check: check, Text: "it ended on " + on + ": put a new one into " + file}
 	case left < expirySoon:
-		return verdict{"warn", check, fmt.Sprintf("it ends on %s, in %d day(s): put a new one into %s", on, left/day, file)}
+		return verdict{Verdict: "warn", Check: check, Text: fmt.Sprintf("it ends on %s, in %d day(s): put a new one into %s", on, left/day, file)}
 	}
-	return verdict{"ok", check, fmt.Sprintf("valid until %s, %d days", on, left/day)}
+	return verdict{Verdict: "ok", Check: check, Text: fmt.Sprintf("valid until %s, %d days", on, left/day)}
 }
 
-// diagnose asks the same doctor as Plugin_Test does. Without a store the providers are asked all the same.
-func diagnose(ctx context.Context, c Config) (list []verdict) {
+// progressOf tells on standard error what takes long.
+func progressOf(cmd *cobra.Command) func(provider, text string) {
+	var mu sync.Mutex
+	return func(provider, text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", provider, text)
+	}
+}
+
+// diagnose asks the same doctor as Plugin_Test does, and of the providers more. Without a store they are asked all the
+// same.
+func diagnose(ctx context.Context, c Config, say func(provider, text string)) (list []verdict) {
 	doctor := authn.Doctor{}
 	b, err := openExisting(ctx, c)
 	if err != nil {
@@ -122,22 +138,48 @@ func diagnose(ctx context.Context, c Config) (list []verdict) {
 		doctor.Ground = b.store
 	}
 	if doctor.Providers, _, err = makeProviders(c, b.footing()); err != nil {
-		return []verdict{{"fail", "providers", err.Error()}}
+		return []verdict{{Verdict: "fail", Check: "providers", Text: err.Error()}}
 	}
 	for _, text := range b.glassWarnings(ctx) {
-		list = append(list, verdict{"warn", "break-glass account", text})
+		list = append(list, verdict{Verdict: "warn", Check: "break-glass account", Text: text})
 	}
 	said := map[string]bool{}
 	for _, e := range c.Environments {
-		for _, f := range doctor.Diagnose(ctx, e.core()) {
+		for _, f := range doctor.DiagnoseGround(ctx, e.core()) {
 			if !said[f.Check] && (f.OK() || !said[f.Problem]) {
 				said[f.Check], said[f.Problem] = true, true
 				list = append(list, c.verdictOf(ctx, doctor.Ground, e, f))
 			}
 		}
 	}
-	slices.SortStableFunc(list, func(a, b verdict) int { return a.ofProvider() - b.ofProvider() }) // those last
+	for i, findings := range doctor.Inspect(ctx, say) {
+		list = append(list, c.Providers[i].verdicts(findings)...)
+	}
 	return list
+}
+
+// verdicts are about one provider, below a line that sums them up.
+func (p ProviderConfig) verdicts(findings []authn.Finding) []verdict {
+	head := verdict{Verdict: "ok", Check: "provider " + p.ID, Text: p.Type, Provider: p.ID, head: true}
+	var list []verdict
+	for _, f := range findings {
+		v := verdict{Verdict: "ok", Check: f.Check, Text: f.Seen, Provider: p.ID}
+		switch {
+		case !f.OK() && f.Warning:
+			v.Verdict, v.Text = "warn", plainWords(f.Problem)
+		case !f.OK():
+			v.Verdict, v.Text = "fail", plainWords(f.Problem)
+		}
+		if v.Verdict == "fail" || v.Verdict == "warn" && head.Verdict == "ok" {
+			head.Verdict = v.Verdict
+		}
+		list = append(list, v)
+	}
+	if len(list) == 1 && list[0].Check == head.Check { // it knows only whether it works
+		list[0].Text = strings.TrimPrefix(p.Type+"\n"+list[0].Text, "\n")
+		return list
+	}
+	return append([]verdict{head}, list...)
 }
 
 // openExisting opens the backend, and makes no database where there is none.
@@ -160,22 +202,22 @@ func (g noGround) MappedUsers(context.Context, authn.Environment) (int, error) {
 func (c Config) verdictOf(ctx context.Context, ground authn.Ground, e EnvironmentConfig, f authn.Finding) verdict {
 	switch {
 	case !f.OK() && f.Check == "clock":
-		return verdict{"warn", f.Check, plainWords(f.Problem)}
+		return verdict{Verdict: "warn", Check: f.Check, Text: plainWords(f.Problem)}
 	case !f.OK():
-		return verdict{"fail", f.Check, plainWords(f.Problem)}
+		return verdict{Verdict: "fail", Check: f.Check, Text: plainWords(f.Problem)}
 	case f.Check == "store" && c.Store.Driver == "sqlite":
-		return verdict{"ok", f.Check, "sqlite, " + c.path(c.Store.Path)}
+		return verdict{Verdict: "ok", Check: f.Check, Text: "sqlite, " + c.path(c.Store.Path)}
 	case f.Check == "store":
-		return verdict{"ok", f.Check, c.Store.Driver}
+		return verdict{Verdict: "ok", Check: f.Check, Text: c.Store.Driver}
 	case f.Check == "clock" && c.Store.Driver == "sqlite":
-		return verdict{"ok", f.Check, time.Now().UTC().Format(time.RFC3339) + "; codes need it right within seconds"}
+		return verdict{Verdict: "ok", Check: f.Check, Text: time.Now().UTC().Format(time.RFC3339) + "; codes need it right within seconds"}
 	case f.Check == "clock":
-		return verdict{"ok", f.Check, time.Now().UTC().Format(time.RFC3339) + ", as at the store"}
+		return verdict{Verdict: "ok", Check: f.Check, Text: time.Now().UTC().Format(time.RFC3339) + ", as at the store"}
 	case strings.HasPrefix(f.Check, "it-users "):
 		n, _ := ground.MappedUsers(ctx, e.core()) // it has just worked
-		return verdict{"ok", f.Check, fmt.Sprintf("%d active IT user(s) could sign in", n)}
+		return verdict{Verdict: "ok", Check: f.Check, Text: fmt.Sprintf("%d active IT user(s) could sign in", n)}
 	}
-	return verdict{"ok", f.Check, "every server answers"}
+	return verdict{Verdict: "ok", Check: f.Check, Text: f.Seen}
 }
 
 // kinds are what an error begins with on each level; people need the reason once.
@@ -211,8 +253,12 @@ func splitReasons(problem string) (plain string, reasons []string) {
 }
 
 func report(w io.Writer, output string, list []verdict) error {
-	failed := 0
+	failed, all := 0, 0
 	for _, v := range list {
+		if v.head {
+			continue
+		}
+		all++
 		if v.Verdict == "fail" {
 			failed++
 		}
@@ -225,7 +271,7 @@ func report(w io.Writer, output string, list []verdict) error {
 		printVerdicts(w, list)
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %d checks failed", failed, len(list))
+		return fmt.Errorf("%d of %d checks failed", failed, all)
 	}
 	return nil
 }
@@ -233,13 +279,21 @@ func report(w io.Writer, output string, list []verdict) error {
 // columns is how wide check prints.
 const columns = 100
 
+// title is a check's name as it is printed: what belongs to a provider stands below it.
+func (v verdict) title() string {
+	if v.Provider != "" && v.Check != "provider "+v.Provider {
+		return "  " + v.Check
+	}
+	return v.Check
+}
+
 func printVerdicts(w io.Writer, list []verdict) {
 	width := 0
 	for _, v := range list {
-		width = max(width, len(v.Check))
+		width = max(width, len(v.title()))
 	}
 	for _, v := range list {
-		head := fmt.Sprintf("%-4s  %-*s", v.Verdict, width, v.Check)
+		head := fmt.Sprintf("%-4s  %-*s", v.Verdict, width, v.title())
 		for _, text := range wrapped(printable(strings.ReplaceAll(v.Text, "\n", "\t")), columns-len(head)-2) {
 			fmt.Fprintln(w, strings.TrimRight(head+"  "+text, " "))
 			head = strings.Repeat(" ", len(head))

@@ -38,7 +38,7 @@ func TestCertificateVerdicts(t *testing.T) {
 			c.Listen.TLS = TLSConfig{filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key"), filepath.Join(dir, "ca.pem")}
 			list := c.certificateVerdicts(test.at)
 			if len(list) != len(test.want) {
-				t.Fatalf("%q, want %q", list, test.want)
+				t.Fatalf("%+v, want %q", list, test.want)
 			}
 			for i, v := range list {
 				if line := v.Verdict + " " + v.Check + " " + v.Text; !regexp.MustCompile(test.want[i]).MatchString(line) {
@@ -64,7 +64,8 @@ func TestPlainWords(t *testing.T) {
 
 func TestCheckFitsTheScreen(t *testing.T) {
 	var out strings.Builder
-	printVerdicts(&out, []verdict{{"ok", "store", ""}, {"fail", "provider corp", strings.Repeat("word ", 50) + "\x1b[2J\nnext"}})
+	printVerdicts(&out, []verdict{{Verdict: "ok", Check: "store"},
+		{Verdict: "fail", Check: "provider corp", Text: strings.Repeat("word ", 50) + "\x1b[2J\nnext"}})
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	tooWide := slices.ContainsFunc(lines, func(l string) bool { return len(l) > columns })
 	if len(lines) != 6 || tooWide || lines[0] != "ok    store" || lines[5] != strings.Repeat(" ", 21)+"next" ||

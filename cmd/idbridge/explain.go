@@ -182,7 +182,7 @@ func (e explained) print(w io.Writer, output string) error {
 func (e explained) printText(w io.Writer) {
 	var list []verdict
 	for _, s := range e.Steps {
-		v := verdict{"ok", s.Step, s.Found}
+		v := verdict{Verdict: "ok", Check: s.Step, Text: s.Found}
 		if s.Refused != nil {
 			v.Verdict, v.Text = "stop", strings.TrimPrefix(s.Found+"\n"+s.Refused.line(), "\n")
 		}
@@ -227,12 +227,12 @@ func (o explainedOutcome) verdict() verdict {
 	}
 	switch o.Outcome {
 	case outcomeOK:
-		return verdict{"ok", where, "would be signed in " + as}
+		return verdict{Verdict: "ok", Check: where, Text: "would be signed in " + as}
 	case outcomeCode:
-		return verdict{"code", where, "would be signed in " + as + ", with a code typed directly behind the password; " +
+		return verdict{Verdict: "code", Check: where, Text: "would be signed in " + as + ", with a code typed directly behind the password; " +
 			"without one, refused (code_missing)"}
 	case outcomeUnknown:
-		return verdict{"?", where, "cannot be told, " + o.Refused.line()}
+		return verdict{Verdict: "?", Check: where, Text: "cannot be told, " + o.Refused.line()}
 	}
-	return verdict{"stop", where, "would be refused, " + o.Refused.line()}
+	return verdict{Verdict: "stop", Check: where, Text: "would be refused, " + o.Refused.line()}
 }

@@ -181,10 +181,10 @@ func TestSignals(t *testing.T) {
 	s.awaitOutput(t, "msg=stopping")
 	start := time.Now()
 	s.signal(t, syscall.SIGINT)
+	wait(t, "the process is gone", func() bool { return s.Signal(syscall.Signal(0)) != nil })
 	if got := call.finish(); got != "" {
 		t.Errorf("the call was answered: %s", got)
 	}
-	wait(t, "the process is gone", func() bool { return s.Signal(syscall.Signal(0)) != nil })
 	if took := time.Since(start); took > 5*time.Second || strings.Contains(s.Output(), "msg=stopped") {
 		t.Errorf("after %s:\n%s", took, s.Output())
 	}

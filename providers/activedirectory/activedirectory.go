@@ -44,7 +44,7 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 	}
 	return authn.Provider{
 		ID: id, Label: label, Match: match, Password: d, ChangePassword: d.ChangePassword, Lookup: d.Lookup,
-		Explain: d.Explain, Check: d.Check,
+		Explain: d.Explain, Check: d.Check, Inspect: d.Inspect,
 	}, nil
 }
 
@@ -224,16 +224,7 @@ func (d *domain) check(ctx context.Context) error {
 		return err
 	}
 	return d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) error {
-		if _, err := readPolicy(ctx, on, d.root, attrThreshold, attrWindow); err != nil {
-			return err
-		}
-		container := "CN=Password Settings Container,CN=System," + d.root
-		return on.Pages(ctx, container, "(objectClass=*)", func(e ldap.Entry) error {
-			if ldap.SameDN(e.DN(), container) {
-				return nil
-			}
-			_, err := policyIn(e, attrPSOThreshold, attrPSOWindow)
-			return err
-		}, attrPSOThreshold, attrPSOWindow)
+		_, _, err := d.readPolicies(ctx, on)
+		return err
 	})
 }

@@ -67,30 +67,50 @@ func (d *domain) explainOn(
 
 // explainFurther tells what no rule of ours looks at, but the domain controller does.
 func (d *domain) explainFurther(ctx context.Context, on *ldap.Session, dn string) (told []authn.Remark, err error) {
-	e, _, err := on.Read(ctx, dn, attrPwdLastSet, attrPasswordEnd, attrWorkstations)
+	p, err := d.passwordOf(ctx, on, dn)
 	if err != nil {
 		return nil, err
 	}
-	r := stateReader{e: e}
-	set, end := fileTime(r.optional(attrPwdLastSet)), fileTime(r.optional(attrPasswordEnd))
-	text := "to be changed at the next sign-in"
-	if !set.IsZero() {
-		text = "set on " + set.UTC().Format(time.DateOnly)
-	}
-	switch {
-	case end.IsZero() && !set.IsZero():
-		text += ", never expires"
-	case d.now().Before(end):
-		text += ", expires on " + end.UTC().Format(time.DateOnly)
-	case !end.IsZero():
-		text += ", expired on " + end.UTC().Format(time.DateOnly)
-	}
-	told = append(told, authn.Remark{About: "password", Text: text})
-	if stations := e.Text(attrWorkstations); stations != "" {
-		told = append(told, authn.Remark{About: "workstations", Text: "only " + stations +
+	told = append(told, authn.Remark{About: "password", Text: p.text(d.now())})
+	if p.stations != "" {
+		told = append(told, authn.Remark{About: "workstations", Text: "only " + p.stations +
 			": a domain controller may refuse the sign-in as workstation_not_allowed"})
 	}
-	return told, r.err
+	return told, nil
+}
+
+// passwordState is when a password was set and when it expires, and where it may be used.
+type passwordState struct {
+	set, end time.Time // zero: to be changed now, never
+	stations string
+}
+
+func (d *domain) passwordOf(ctx context.Context, on *ldap.Session, dn string) (passwordState, error) {
+	e, found, err := on.Read(ctx, dn, attrPwdLastSet, attrPasswordEnd, attrWorkstations)
+	if err == nil && !found {
+		err = authn.Errorf(authn.Unavailable, reasonChanged, "%q was there a moment ago", dn)
+	}
+	if err != nil {
+		return passwordState{}, err
+	}
+	r := stateReader{e: e}
+	p := passwordState{
+		set: fileTime(r.optional(attrPwdLastSet)), end: fileTime(r.optional(attrPasswordEnd)), stations: e.Text(attrWorkstations),
+	}
+	return p, r.err
+}
+
+func (p passwordState) text(now time.Time) string {
+	switch set, end := p.set.UTC().Format(time.DateOnly), p.end.UTC().Format(time.DateOnly); {
+	case p.set.IsZero():
+		return "to be changed at the next sign-in"
+	case p.end.IsZero():
+		return "set on " + set + ", never expires"
+	case now.Before(p.end):
+		return "set on " + set + ", expires on " + end
+	default:
+		return "set on " + set + ", expired on " + end
+	}
 }
 
 // explainState judges as Verify and Lookup do.

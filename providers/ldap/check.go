@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/idbridge/idbridge/authn"
 )
@@ -32,21 +33,29 @@ func (d *directory) Check(ctx context.Context) error {
 	return nil
 }
 
+// checkServer visits a server. One that has just refused the service account is left alone: probes of our own health
+// must not lock it.
 func (d *directory) checkServer(ctx context.Context, s *server) error {
-	ctx, cancel := context.WithTimeout(ctx, d.config.RequestTimeout)
-	defer cancel()
-	c, err := s.openForSearch(ctx)
-	if err != nil {
-		return advise(s, err)
+	now := time.Now()
+	if err := s.refusedUs(now); err != nil {
+		return err
 	}
-	defer c.abort()
+	err := d.visit(ctx, s, nil).Err
+	if authn.ReasonOf(err) == reasonServiceAccount {
+		s.failed(err, now)
+	}
+	return err
+}
+
+// probe asks what every sign-in asks.
+func (d *directory) probe(ctx context.Context, c *conn) error {
 	_, found, err := c.readEntry(ctx, d.config.BaseDN, "(objectClass=*)", "1.1")
 	if err != nil {
 		return err
 	}
 	if !found {
 		return authn.Errorf(authn.Unavailable, reasonConfig, "%s: base_dn %q does not exist or the service account may not read it: "+
-			"correct base_dn, or grant bind_dn read access", s.url, d.config.BaseDN)
+			"correct base_dn, or grant bind_dn read access", c.server.url, d.config.BaseDN)
 	}
 	if _, err := d.findEntry(ctx, c, nobody); err != nil && authn.ReasonOf(err) != reasonUnknownUser {
 		return fmt.Errorf("%w: a search for a user that does not exist should find nothing: check user_filter and scope", err)

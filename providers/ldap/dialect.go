@@ -56,6 +56,19 @@ func (x Dialect) unchanged(server string, err error) (decided bool, refusal erro
 	return false, fromResult(server, err)
 }
 
+// refusal names what the dialect knows of the reason for a refused bind, in brackets.
+func (x Dialect) refusal(err error) string {
+	var e *goldap.Error
+	if x.Refused == nil || !errors.As(err, &e) || e.Err == nil {
+		return ""
+	}
+	refusal := x.Refused(e.Err.Error())
+	if refusal == nil {
+		return ""
+	}
+	return " (" + authn.ReasonOf(refusal) + ")"
+}
+
 // Directory is the seam for a provider that speaks a dialect: the servers with their pools, fail-over, deadlines,
 // TLS and the memory of found accounts, without an opinion on what an account looks like. It is safe for concurrent
 // use. Every error of its methods has a Kind and names the provider.

@@ -47,7 +47,8 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 		return authn.Provider{}, err
 	}
 	return authn.Provider{
-		ID: id, Label: label, Match: match, Password: d, Lookup: d.Lookup, Explain: d.Explain, Check: d.Check,
+		ID: id, Label: label, Match: match, Password: d, Lookup: d.Lookup,
+		Explain: d.Explain, Check: d.Check, Inspect: d.Inspect,
 	}, nil
 }
 

@@ -65,8 +65,8 @@ func serviceRefused(s *server, code uint16, err error) error {
 	switch code {
 	case goldap.LDAPResultInvalidCredentials, goldap.LDAPResultNoSuchObject, goldap.LDAPResultInappropriateAuthentication,
 		goldap.LDAPResultConstraintViolation, goldap.LDAPResultUnwillingToPerform, goldap.LDAPResultInsufficientAccessRights:
-		return authn.Errorf(authn.Unavailable, reasonServiceAccount,
-			"%s refused the service account %q: check bind_dn and bind_password: %s", s.url, s.config.BindDN, describe(err))
+		return authn.Errorf(authn.Unavailable, reasonServiceAccount, "%s refused the service account %q%s: check bind_dn and "+
+			"bind_password: %s", s.url, s.config.BindDN, s.config.dialect.refusal(err), describe(err))
 	}
 	return fromResult(s.url, err)
 }
@@ -89,6 +89,16 @@ func (s *server) failed(err error, now time.Time) {
 	s.mu.Unlock()
 	s.searches.drain(false)
 	s.binds.drain(false)
+}
+
+// refusedUs is how the server has refused the service account a moment ago; nil if it has not.
+func (s *server) refusedUs(now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if authn.ReasonOf(s.failure) == reasonServiceAccount && now.Before(s.skipped) {
+		return s.failure
+	}
+	return nil
 }
 
 // claim tells whether the caller may use the server now. Of a server that failed, one caller at a time gets a try.
