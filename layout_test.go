@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"providers/ldap":  {"authn"},
 	"providers/local": {"authn"},
 	"providers/saml":  {"authn", "strictxml"},
-	"store":           {"authn", "audit", "itusers", "keyring", "mfa", "providers/local"},
+	"store":           {"authn", "audit", "itusers", "keyring", "mfa", "providers/local", "providers/saml"},
 	"cmd/idbridge":    {"*"},
 
 	"providers/activedirectory": {"authn", "providers/ldap"},
@@ -73,6 +73,7 @@ var rooms = map[string][]string{
 	"golang.org/x/text":                   {"authn"},
 	"github.com/russellhaering/goxmldsig": {"providers/saml"},
 	"github.com/beevik/etree":             {"providers/saml"},
+	"github.com/crewjam/saml":             {"providers/saml"},
 	"github.com/chromedp":                 {"testenv/chromium"},
 	"golang.org/x/term":                   {"cmd/idbridge"},
 }
@@ -208,7 +209,7 @@ func goFiles(t *testing.T) (files []string) {
 
 // reason finds the stable codes of refusals where they are given.
 var reason = regexp.MustCompile(
-	`(?:Reason: |Errorf\(authn\.\w+, |Errorf\([A-Z]\w+, |\breason\w*\s+= |\brefuse\()"([a-z]+_[a-z_]+)"`)
+	`(?:Reason: |Errorf\(authn\.\w+, |Errorf\([A-Z]\w+, |\breason\w*\s+= |\b(?:refuse|badMetadata)\()"([a-z]+_[a-z_]+)"`)
 
 // TestEveryReasonIsExplained: what an operator reads in the audit stands in docs/errors.md.
 func TestEveryReasonIsExplained(t *testing.T) {

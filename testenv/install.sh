@@ -32,6 +32,7 @@ need php php-cli
 if ! php -m 2>/dev/null | grep -qi "^mbstring$"; then missing="$missing php-mbstring php-xml php-curl php-sqlite3"; fi
 need /usr/share/simplesamlphp/www simplesamlphp
 need xmlsec1 xmlsec1
+need xmllint libxml2-utils
 if ! php -m 2>/dev/null | grep -qi '^soap$'; then missing="$missing php-soap php-xml"; fi
 if ! /usr/bin/python3 -c 'import zeep' 2>/dev/null; then missing="$missing python3 python3-zeep"; fi
 need wsdl2h gsoap libgsoap-dev

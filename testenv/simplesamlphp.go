@@ -29,12 +29,13 @@ type SAMLPerson struct {
 	Attributes map[string][]string // by the names of LDAP
 }
 
-// SAMLParty is a service provider, as the identity provider's administrator registers it. Each field but the first three
+// SAMLParty is a service provider, as the identity provider's administrator registers it. Each field but the first few
 // makes the identity provider behave as a real one might.
 type SAMLParty struct {
 	EntityID    string
 	ACS, SLO    string // where responses and logout messages are posted; SLO may be empty
 	Certificate []byte // DER of the party's own, to verify its messages and to encrypt for it; may be nil
+	Next        []byte // ... and of the one announced beside it: messages of both are good, it is encrypted for this one
 
 	SignResponse, SignAssertion    bool
 	EncryptAssertion, EncryptID    bool   // need Certificate

@@ -98,12 +98,20 @@ func ssphpParty(p SAMLParty) string {
 		lines = append(lines, endpoint("SingleLogoutService", binding, p.SLO))
 	}
 	if p.Certificate != nil {
-		lines = append(lines, "'certData' => "+phpText(base64.StdEncoding.EncodeToString(p.Certificate)))
+		lines = append(lines, "'keys' => ["+ssphpKey(p.Next)+ssphpKey(p.Certificate)+"]")
 	}
 	if p.SignatureAlgorithm != "" {
 		lines = append(lines, "'signature.algorithm' => "+phpText(p.SignatureAlgorithm))
 	}
 	return "[\n\t" + strings.Join(lines, ",\n\t") + ",\n" + p.Additional + "\n]"
+}
+
+func ssphpKey(der []byte) string {
+	if der == nil {
+		return ""
+	}
+	return "['type' => 'X509Certificate', 'signing' => true, 'encryption' => true, 'X509Certificate' => " +
+		phpText(base64.StdEncoding.EncodeToString(der)) + "], "
 }
 
 func endpoint(service, binding, location string) string {

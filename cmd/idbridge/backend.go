@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os/user"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/idbridge/idbridge/itusers"
 	"github.com/idbridge/idbridge/keyring"
 	"github.com/idbridge/idbridge/mfa"
+	"github.com/idbridge/idbridge/providers/saml"
 	"github.com/idbridge/idbridge/store"
 )
 
@@ -24,6 +26,7 @@ type backend struct {
 	factors  *mfa.Service
 	throttle *authn.Throttle
 	users    itusers.Manager
+	saml     *saml.ServiceProvider
 }
 
 func openBackend(ctx context.Context, c Config) (*backend, error) {
@@ -59,6 +62,7 @@ func (b *backend) assemble(ctx context.Context) (err error) {
 	if b.chainKey, err = keyring.DataKey(ctx, b.store, b.ring, chainName); err != nil {
 		return fmt.Errorf("keys: %w (is this the key file the store was made with?)", err)
 	}
+	b.saml = b.serviceProvider("", slog.New(slog.DiscardHandler))
 	var steps []authn.Step
 	for _, s := range b.config.Throttle.Steps {
 		steps = append(steps, authn.Step{Failures: s.Failures, Block: s.Block})

@@ -163,7 +163,7 @@ func (k checker) providers() {
 		if p.Match.Default {
 			k.once(owners, at+".match.default", "default")
 		}
-		k.match(at+".match", p.Match, owners)
+		k.match(at+".match", p.Match, owners, p.Type == samlType)
 		k.refuseIf(!strings.Contains(p.ITUser.Template, "{0}"), at+".it_user.template", "has no {0} for the attribute")
 		if p.Type == breakGlass {
 			k.once(owners, at+".type", "break-glass accounts")
@@ -174,7 +174,8 @@ func (k checker) providers() {
 	}
 }
 
-func (k checker) match(at string, m MatchConfig, owners map[string]string) {
+// match checks the rules by which typed names are routed. A provider that people choose in a browser needs none.
+func (k checker) match(at string, m MatchConfig, owners map[string]string, byBrowser bool) {
 	for j, domain := range m.Domains {
 		k.once(owners, fmt.Sprintf("%s.domains[%d]", at, j), "domain "+strings.ToLower(domain))
 	}
@@ -184,7 +185,7 @@ func (k checker) match(at string, m MatchConfig, owners map[string]string) {
 	_, err := authn.Route{Pattern: m.Pattern}.Matcher()
 	k.refuseIf(err != nil, at+".pattern", "%v", err)
 	none := len(m.Domains)+len(m.Prefixes) == 0 && m.Pattern == "" && !m.Default
-	k.refuseIf(none, at, "claims no user name (give domains, prefixes, pattern or default: true)")
+	k.refuseIf(none && !byBrowser, at, "claims no user name (give domains, prefixes, pattern or default: true)")
 }
 
 // provider asks the provider itself what is wrong with its settings. Constructors dial nothing.

@@ -125,6 +125,9 @@ func (w *bridge) keepHouse(ctx context.Context) {
 		if _, err := w.store.PurgeBrowser(ctx, now); err != nil {
 			w.log.Warn("old sessions could not be removed", "error", err)
 		}
+		if _, err := w.store.PurgeSAML(ctx, now, now.Add(-samlMessages)); err != nil {
+			w.log.Warn("old SAML sessions and messages could not be removed", "error", err)
+		}
 		if keep := w.config.Audit.Retention; keep > 0 {
 			if n, err := w.audit.Purge(ctx, now.Add(-keep), "idbridge serve"); err != nil || n > 0 {
 				w.log.Info("audit: retention", "removed", n, "error", err)

@@ -8,6 +8,7 @@ import (
 	"github.com/idbridge/idbridge/providers/activedirectory"
 	"github.com/idbridge/idbridge/providers/ldap"
 	"github.com/idbridge/idbridge/providers/local"
+	"github.com/idbridge/idbridge/providers/saml"
 )
 
 // kind is a type of provider: its settings in the configuration file, and what makes one of them.
@@ -27,6 +28,7 @@ type rows interface {
 type footing struct {
 	rows rows
 	ring *keyring.Ring
+	saml *saml.ServiceProvider
 }
 
 // footing is what providers stand on; of no backend at all: nothing.
@@ -34,17 +36,21 @@ func (b *backend) footing() footing {
 	if b == nil {
 		return footing{}
 	}
-	return footing{rows: b.store, ring: b.ring}
+	return footing{rows: b.store, ring: b.ring, saml: b.saml}
 }
 
 // providers is the table of plug-ins. Adding one is its line here; see docs/adding-a-provider.md.
 func providers(on footing) map[string]kind {
+	if on.saml == nil {
+		on.saml = saml.NewServiceProvider(saml.Surroundings{})
+	}
 	return map[string]kind{
 		"activedirectory": provider(activedirectory.New),
 		"ldap":            provider(ldap.New),
 		breakGlass: provider(func(id, label string, c local.Config, route authn.Route) (authn.Provider, error) {
 			return local.New(id, label, c, route, on.rows, on.ring)
 		}),
+		samlType: provider(on.saml.New),
 	}
 }
 

@@ -80,7 +80,7 @@ Exit codes: 0 done; 1 a check or the work failed; 2 the command line or the conf
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newServe(s), newDemo(), newPlatform(), newCheck(s), newExplain(s), newConfig(s), newUsers(s), newMFA(s),
-		newBreakGlass(s), newAudit(s), newKeys(s), newVersion())
+		newBreakGlass(s), newSAML(s), newAudit(s), newKeys(s), newVersion())
 	return root
 }
 

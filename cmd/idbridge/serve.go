@@ -74,6 +74,7 @@ func serve(ctx context.Context, c Config, stderr io.Writer, ready func(net.Addr)
 	housekeeping, stop := context.WithCancel(ctx)
 	defer stop()
 	go w.keepHouse(housekeeping)
+	go w.saml.Run(housekeeping)
 	go w.warnOfGlass(housekeeping)
 	return servers.run(ctx, c.ShutdownTimeout, log, func() {
 		log.Info("ready", "address", servers[0].Addr().String(), "version", version(), "providers", len(c.Providers),

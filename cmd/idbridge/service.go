@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ type bridge struct {
 }
 
 func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
+	b.saml = b.serviceProvider(filepath.Join(filepath.Dir(b.config.path(b.config.Store.Path)), "saml"), log)
 	list, fallback, err := makeProviders(b.config, b.footing())
 	if err != nil {
 		return nil, err

@@ -1,0 +1,125 @@
+package saml
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"time"
+
+	"github.com/idbridge/idbridge/authn"
+)
+
+// expirySoon is how long before the end of a certificate or of metadata an administrator hears of it.
+const expirySoon = 30 * 24 * time.Hour
+
+func (p *provider) soon(end time.Time) bool { return p.Now().Add(expirySoon).After(end) }
+
+// check tells whether people could sign in now. It makes no key.
+func (p *provider) check(ctx context.Context) error {
+	if p.PublicURL == "" {
+		return errNoPublicURL()
+	}
+	known, err := p.lookedUp(ctx)
+	if err != nil {
+		return err
+	}
+	if len(p.good(known.certificates)) == 0 {
+		return errExpired()
+	}
+	if _, _, err := p.way(known); err != nil {
+		return err
+	}
+	return p.keys.check(ctx)
+}
+
+// lookedUp is what is known of the identity provider, after having asked it.
+func (p *provider) lookedUp(ctx context.Context) (peer, error) {
+	if err := p.source.refresh(ctx, pressedEvery); err != nil {
+		if known, ok := p.source.current(); ok {
+			return known, nil
+		}
+		return peer{}, err
+	}
+	return p.source.get(ctx)
+}
+
+// inspect is check, and what will end sign-ins one day.
+func (p *provider) inspect(ctx context.Context, _ func(string)) []authn.Finding {
+	if err := p.check(ctx); err != nil {
+		return append([]authn.Finding{{Check: "identity provider", Problem: err.Error()}}, p.findings(ctx)...)
+	}
+	return p.findings(ctx)
+}
+
+// findings tells of what is known, without asking anybody but the store: also that it could not be refreshed.
+func (p *provider) findings(ctx context.Context) (list []authn.Finding) {
+	known, tried, failed := p.source.state()
+	if known != nil {
+		list = append(list, p.metadataFinding(*known, tried, failed))
+		list = append(list, p.certificateFindings(known.certificates)...)
+		if known.wantSignedRequests && p.config.UnsignedRequests {
+			list = append(list, warning("requests", "the identity provider wants signed requests: remove unsigned_requests"))
+		}
+	}
+	if p.config.AllowSHA1 {
+		list = append(list, warning("allow_sha1", "signatures with SHA-1 are believed, which can be forged with effort"))
+	}
+	return append(list, p.keyFindings(ctx)...)
+}
+
+func warning(check, format string, args ...any) authn.Finding {
+	return authn.Finding{Check: check, Problem: fmt.Sprintf(format, args...), Warning: true}
+}
+
+func (p *provider) metadataFinding(known peer, tried time.Time, failed error) authn.Finding {
+	f := authn.Finding{Check: "metadata", Seen: p.config.EntityID}
+	switch until := known.validUntil; {
+	case failed != nil:
+		return warning("metadata", "it could not be refreshed at %s; what was read before serves: %v", tried.UTC().Format(time.RFC3339), failed)
+	case !until.IsZero() && p.config.Metadata.File != "" && p.soon(until):
+		return warning("metadata", "it is valid until %s: put a new file in its place", until.Format(time.DateOnly))
+	case p.source.byHand:
+		f.Seen += ", by hand"
+	case !until.IsZero():
+		f.Seen += ", valid until " + until.Format(time.RFC3339)
+	}
+	return f
+}
+
+// certificateFindings warn when the last one ends: until then another one serves.
+func (p *provider) certificateFindings(all []*x509.Certificate) (list []authn.Finding) {
+	last := time.Time{}
+	for _, c := range all {
+		if c.NotAfter.After(last) {
+			last = c.NotAfter
+		}
+	}
+	for _, c := range all {
+		f := authn.Finding{Check: "signing certificate", Seen: fmt.Sprintf("%s, until %s", fingerprint(c)[:16], c.NotAfter.Format(time.DateOnly))}
+		if c.NotAfter.Equal(last) && p.soon(last) && !p.config.AllowExpired {
+			f = warning(f.Check, "the last one ends on %s: ask the administrators of the identity provider for the next one",
+				last.Format(time.DateOnly))
+		}
+		list = append(list, f)
+	}
+	return list
+}
+
+func (p *provider) keyFindings(ctx context.Context) (list []authn.Finding) {
+	own, err := p.keys.existing(ctx)
+	if err != nil {
+		return nil // check has said so
+	}
+	for _, k := range own {
+		if !k.Ends.IsZero() {
+			continue
+		}
+		f := authn.Finding{Check: "our certificate", Seen: fmt.Sprintf("%s, until %s", fingerprint(k.certificate)[:16],
+			k.certificate.NotAfter.Format(time.DateOnly))}
+		if p.soon(k.certificate.NotAfter) {
+			f = warning(f.Check, "it ends on %s: idbridge saml rotate %s", k.certificate.NotAfter.Format(time.DateOnly), p.id)
+		}
+		list = append(list, f)
+	}
+	return list
+}

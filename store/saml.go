@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/idbridge/idbridge/keyring"
+	"github.com/idbridge/idbridge/providers/saml"
+)
+
+var (
+	_ saml.KeyStore     = (*Store)(nil)
+	_ saml.SessionStore = (*Store)(nil)
+	_ saml.Sessions     = (*Store)(nil)
+)
+
+// SAMLKeys implements saml.KeyStore.
+func (s *Store) SAMLKeys(ctx context.Context, provider string) (keys []saml.OwnKey, err error) {
+	const query = `SELECT id, provider, certificate, sealed, signs, ends FROM saml_keys WHERE provider = $1 ORDER BY signs, id`
+	err = s.each(ctx, query, []any{provider}, func(scan func(...any) error) error {
+		var k saml.OwnKey
+		var signs, ends int64
+		err := scan(&k.ID, &k.Provider, &k.Certificate, &k.Sealed, &signs, &ends)
+		k.Signs, k.Ends = fromMicros(signs), fromMicros(ends)
+		keys = append(keys, k)
+		return err
+	})
+	return keys, err
+}
+
+// AddSAMLKey implements saml.KeyStore.
+func (s *Store) AddSAMLKey(ctx context.Context, k saml.OwnKey, after string, ends time.Time) (added bool, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		added = false
+		if err := t.lock(ctx, "saml key "+k.Provider); err != nil {
+			return err
+		}
+		newest := ""
+		const last = `SELECT id FROM saml_keys WHERE provider = $1 ORDER BY signs DESC, id DESC LIMIT 1`
+		if _, err := t.get(ctx, last, []any{k.Provider}, &newest); err != nil || newest != after {
+			return err
+		}
+		if _, err := t.exec(ctx, `UPDATE saml_keys SET ends = $1 WHERE id = $2`, micros(ends), after); err != nil {
+			return err
+		}
+		const insert = `INSERT INTO saml_keys (id, provider, certificate, sealed, signs, ends) VALUES ($1, $2, $3, $4, $5, $6)`
+		_, err := t.exec(ctx, insert, k.ID, k.Provider, k.Certificate, k.Sealed, micros(k.Signs), micros(k.Ends))
+		added = err == nil
+		return err
+	})
+	return added && err == nil, err
+}
+
+// SAMLSecrets is the shelf of our private keys, for keyring.Ring.Reseal.
+func (s *Store) SAMLSecrets() keyring.Shelf {
+	return shelf{
+		Store: s,
+		count: `SELECT COUNT(*) FROM saml_keys`,
+		page:  `SELECT id, provider, sealed FROM saml_keys WHERE id > $1 ORDER BY id LIMIT $2`,
+		put:   `UPDATE saml_keys SET sealed = $1 WHERE id = $2 AND sealed = $3`,
+		ad:    saml.KeyAD,
+	}
+}
+
+// AddSAMLSession implements saml.SessionStore.
+func (s *Store) AddSAMLSession(ctx context.Context, n saml.Session) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		const insert = `INSERT INTO saml_sessions (id, provider, subject, name, idx, name_id, expires)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)`
+		_, err := t.exec(ctx, insert, n.ID, n.Provider, n.Subject, n.Name, n.Index, n.NameID, micros(n.Expires))
+		return err
+	})
+}
+
+// SAMLSessions implements saml.SessionStore.
+func (s *Store) SAMLSessions(ctx context.Context, provider, id, name string) (list []saml.Session, err error) {
+	const query = `SELECT id, provider, subject, name, idx, name_id, expires FROM saml_sessions
+		WHERE provider = $1 AND (id = $2 OR name = $3) ORDER BY id`
+	err = s.each(ctx, query, []any{provider, id, name}, func(scan func(...any) error) error {
+		var n saml.Session
+		var expires int64
+		err := scan(&n.ID, &n.Provider, &n.Subject, &n.Name, &n.Index, &n.NameID, &expires)
+		n.Expires = fromMicros(expires)
+		list = append(list, n)
+		return err
+	})
+	return list, err
+}
+
+// RemoveSAMLSession implements saml.SessionStore.
+func (s *Store) RemoveSAMLSession(ctx context.Context, id string) error {
+	_, err := s.change(ctx, `DELETE FROM saml_sessions WHERE id = $1`, id)
+	return err
+}
+
+// PurgeSAML forgets sessions at identity providers that ended, and messages that came, before a time.
+func (s *Store) PurgeSAML(ctx context.Context, sessions, messages time.Time) (removed int64, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		n, err := t.exec(ctx, `DELETE FROM saml_sessions WHERE expires < $1`, micros(sessions))
+		if err != nil {
+			return err
+		}
+		m, err := t.exec(ctx, `DELETE FROM saml_messages WHERE at < $1`, micros(messages))
+		removed = n + m
+		return err
+	})
+	return removed, err
+}
