@@ -23,7 +23,10 @@ type domain struct {
 	names     names
 	directory *ldap.Directory
 	memory    *ldap.Directory // remembers the accounts: the directory of the provider's first domain
-	forest    *forest         // nil: this domain is all
+	held      *groupMemory
+	first     *domain // of the provider, whose groups have plain names
+	forest    *forest // nil: this domain is all
+	trusting  []*domain
 	policies  *policies
 	readings  *readings
 	groups    *groupNames
@@ -64,7 +67,8 @@ func open(id string, cfg Config) (*domain, error) {
 	d.names = names{domain: cfg.Domain, short: cfg.NetBIOSNames, suffixes: cfg.UPNSuffixes, email: cfg.SignInByEmail}
 	d.access = access{allow: cfg.AllowGroups, deny: cfg.DenyGroups}
 	d.policies, d.readings, d.groups = newPolicies(d.clock), newReadings(d.clock), newGroupNames(d.clock)
-	return d, d.openForest()
+	d.first, d.held = d, newGroupMemory(cfg.CacheTTL, d.clock)
+	return d, d.openOthers()
 }
 
 // clock is now, also after a test has set another one.
@@ -119,7 +123,8 @@ func (d *domain) searchOn(
 	return d.read(ctx, on, e, false)
 }
 
-// read makes an account of an entry. It asks for the groups; withTokens says that their SIDs came with the entry.
+// read makes an account of an entry. It asks for the groups unless they are remembered; withTokens says that their SIDs
+// came with the entry.
 func (d *domain) read(
 	ctx context.Context, on *ldap.Session, e ldap.Entry, withTokens bool,
 ) (a authn.Account, s state, err error) {
@@ -129,8 +134,15 @@ func (d *domain) read(
 	if s, err = readState(e); err != nil {
 		return a, s, err
 	}
-	a.Groups, err = d.groupsOf(ctx, on, e, withTokens)
-	return a, s, err
+	groups, held := d.held.recall(a.Subject)
+	if !held {
+		if groups, err = d.groupsOf(ctx, on, e, withTokens); err != nil {
+			return a, s, err
+		}
+		d.held.keep(a.Subject, groups)
+	}
+	a.Groups = groups
+	return a, s, nil
 }
 
 // Verify binds as the account, once, unless one more wrong password could lock it. It implements
@@ -169,16 +181,19 @@ func (d *domain) homeOf(account authn.Account) (*domain, error) {
 // any other attempt reads anew, and learns with it whether the DN still is the account that was found.
 func (d *domain) mayTry(ctx context.Context, account authn.Account) (state, error) {
 	s, fresh := d.readings.take(account.Subject)
-	var limit policy
-	err := d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) (err error) {
-		if !fresh {
-			if s, err = d.stateNow(ctx, on, account); err != nil {
-				return err
+	limit, known := d.policies.recall(d.root, s)
+	var err error
+	if !fresh || !known {
+		err = d.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) (err error) {
+			if !fresh {
+				if s, err = d.stateNow(ctx, on, account); err != nil {
+					return err
+				}
 			}
-		}
-		limit, err = d.policies.of(ctx, on, d.root, s.policy)
-		return err
-	})
+			limit, err = d.policies.of(ctx, on, d.root, s)
+			return err
+		})
+	}
 	if err == nil {
 		err = d.directory.By(s.mayTry(limit, d.config.LockoutMargin, d.now()))
 	}
@@ -205,8 +220,8 @@ func (d *domain) stateNow(ctx context.Context, on *ldap.Session, account authn.A
 	return readState(e)
 }
 
-// Lookup finds an account whose name a web server in front has vouched for, and re-checks its state. It never
-// answers from the cache.
+// Lookup finds an account whose name a web server in front has vouched for, and re-checks its state. Only the groups may
+// be remembered from less than cache_ttl ago.
 func (d *domain) Lookup(ctx context.Context, username string) (authn.Identity, error) {
 	a, s, err := d.search(ctx, username)
 	if err != nil {

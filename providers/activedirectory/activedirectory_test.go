@@ -33,13 +33,11 @@ func connect(t *testing.T, c Config) *domain {
 
 // close closes the idle connections to all servers.
 func (d *domain) close() {
-	d.directory.Close()
-	if d.forest == nil {
-		return
+	for _, one := range append(d.others(), d) {
+		one.directory.Close()
 	}
-	d.forest.catalogue.Close()
-	for _, other := range d.forest.domains[1:] {
-		other.directory.Close()
+	if d.forest != nil {
+		d.forest.catalogue.Close()
 	}
 }
 

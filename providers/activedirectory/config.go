@@ -2,6 +2,7 @@ package activedirectory
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,13 +47,13 @@ type Config struct {
 
 // Forest is the domains beside the first one, and where the accounts of all of them are found.
 type Forest struct {
-	Root            string         `yaml:"root" doc:"DNS name of the forest's root domain; default: domain"`
-	GlobalCatalogue []string       `yaml:"global_catalogue" doc:"global catalogue servers in order of preference, ldaps://dc1.corp.example.com:3269; default: those that DNS knows"`
-	Domains         []ForestDomain `yaml:"domains" doc:"the other domains; without any there is no forest"`
+	Root            string        `yaml:"root" doc:"DNS name of the forest's root domain; default: domain"`
+	GlobalCatalogue []string      `yaml:"global_catalogue" doc:"global catalogue servers in order of preference, ldaps://dc1.corp.example.com:3269; default: those that DNS knows"`
+	Domains         []OtherDomain `yaml:"domains" doc:"the other domains; without any there is no forest"`
 }
 
-// ForestDomain is one domain of the forest. The service account of the first one searches it too.
-type ForestDomain struct {
+// OtherDomain is a domain beside the first one, whose service account searches it too.
+type OtherDomain struct {
 	Domain       string   `yaml:"domain" required:"true" doc:"the domain's DNS name"`
 	NetBIOSNames []string `yaml:"netbios_names" doc:"the domain's short names, as in EMEA\\user; default: the first part of domain"`
 	URLs         []string `yaml:"urls" doc:"domain controllers of this domain in order of preference; default: those that DNS knows"`
@@ -60,11 +61,13 @@ type ForestDomain struct {
 
 // Groups says how the groups of a user are found. The list is complete, or the sign-in is refused as Unavailable.
 type Groups struct {
-	Source string `yaml:"source" enum:"tokenGroups,none" doc:"tokenGroups (default): all security groups, nested ones and the primary group too; none"`
+	Source          string        `yaml:"source" enum:"tokenGroups,chain,none" doc:"tokenGroups (default): all security groups, nested ones and the primary group too; chain: distribution groups as well, slower; none"`
+	TrustingDomains []OtherDomain `yaml:"trusting_domains" doc:"domains of other forests that trust this one, whose groups count too: there the users are foreign security principals"`
 }
 
 const (
 	sourceTokenGroups = "tokenGroups"
+	sourceChain       = "chain"
 	sourceNone        = "none"
 )
 
@@ -87,8 +90,10 @@ func (c *Config) prepare() (errs []error) {
 	add(c.BindPassword == "", "bind_password: is required")
 	add(!ldap.Within(c.BaseDN, domainDN(c.Domain)), "base_dn: %q is not in the domain %s", c.BaseDN, c.Domain)
 	add(c.Username != attrSAM && c.Username != attrUPN, "username: %q is neither %s nor %s", c.Username, attrSAM, attrUPN)
-	add(c.Groups.Source != sourceTokenGroups && c.Groups.Source != sourceNone,
-		"groups.source: %q is neither %s nor %s", c.Groups.Source, sourceTokenGroups, sourceNone)
+	add(!slices.Contains([]string{sourceTokenGroups, sourceChain, sourceNone}, c.Groups.Source),
+		"groups.source: %q is none of %s, %s, %s", c.Groups.Source, sourceTokenGroups, sourceChain, sourceNone)
+	add(c.Groups.Source == sourceNone && len(c.Groups.TrustingDomains) > 0,
+		"groups.trusting_domains: cannot be asked with groups.source: none")
 	add(c.LockoutMargin < 1 || c.LockoutMargin > 100, "lockout_margin: %d is not between 1 and 100", c.LockoutMargin)
 	for i, u := range c.URLs {
 		plain := strings.HasPrefix(u, "ldap:") && !c.StartTLS
@@ -100,39 +105,43 @@ func (c *Config) prepare() (errs []error) {
 		_, err := dnsAddress(s)
 		add(err != nil, "dns_servers[%d]: %q is not an address or address:port", i, s)
 	}
-	return append(append(errs, c.checkForest()...), c.checkAccess()...)
+	return append(append(errs, c.checkOthers()...), c.checkAccess()...)
 }
 
-// checkForest validates what only a forest can have wrong; the rest of each domain is checked when it is opened.
-func (c *Config) checkForest() (errs []error) {
+// checkOthers validates what only several domains can have wrong; the rest of each domain is checked when it is opened.
+func (c *Config) checkOthers() (errs []error) {
 	add := func(bad bool, format string, args ...any) {
 		if bad {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
 	f := c.Forest
+	more := len(f.Domains) + len(c.Groups.TrustingDomains)
 	add(len(f.Domains) == 0 && (f.Root != "" || len(f.GlobalCatalogue) > 0), "forest.domains: is required in a forest")
-	add(len(f.Domains) > 0 && strings.Contains(c.BindDN, "="),
+	add(more > 0 && strings.Contains(c.BindDN, "="),
 		"bind_dn: a DN is known in its own domain only: write user@%s", c.Domain)
 	add(f.Root != "" && f.Root != c.Domain && !isDomain(f.Root), "forest.root: %q is not the DNS name of a domain", f.Root)
 	for i, u := range f.GlobalCatalogue {
 		plain := strings.HasPrefix(u, "ldap:") && !c.StartTLS
 		add(plain, "forest.global_catalogue[%d]: ldap:// sends passwords in clear: use ldaps:// or start_tls: true", i)
 	}
-	taken := map[string]int{strings.ToLower(c.Domain): -1}
-	for _, s := range c.NetBIOSNames {
-		taken[strings.ToLower(s)] = -1
-	}
-	for i, d := range f.Domains {
-		names := d.NetBIOSNames
-		if first, _, _ := strings.Cut(d.Domain, "."); len(names) == 0 {
-			names = []string{first}
+	taken := map[string]string{}
+	names := func(key, domain string, short []string) {
+		if first, _, _ := strings.Cut(domain, "."); len(short) == 0 {
+			short = []string{first}
 		}
-		for _, s := range append([]string{d.Domain}, names...) {
+		for _, s := range append([]string{domain}, short...) {
 			owner, known := taken[strings.ToLower(s)]
-			add(known && owner != i, "forest.domains[%d]: %q names another domain already", i, s)
-			taken[strings.ToLower(s)] = i
+			add(known && owner != key, "%s: %q names another domain already", key, s)
+			taken[strings.ToLower(s)] = key
 		}
+	}
+	names("domain", c.Domain, c.NetBIOSNames)
+	for i, d := range f.Domains {
+		names(fmt.Sprintf("forest.domains[%d]", i), d.Domain, d.NetBIOSNames)
+	}
+	for i, d := range c.Groups.TrustingDomains {
+		names(fmt.Sprintf("groups.trusting_domains[%d]", i), d.Domain, d.NetBIOSNames)
 	}
 	return errs
 }

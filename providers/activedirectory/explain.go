@@ -53,11 +53,13 @@ func (d *domain) Explain(ctx context.Context, username string) (a authn.Account,
 func (d *domain) explainOn(
 	ctx context.Context, on *ldap.Session, n name, at *place,
 ) (authn.Account, []authn.Remark, error) {
-	a, s, err := d.searchOn(ctx, on, n, at)
+	forgetful := *d
+	forgetful.held = nil
+	a, s, err := forgetful.searchOn(ctx, on, n, at)
 	if err != nil {
 		return a, nil, err
 	}
-	limit, err := d.policies.of(ctx, on, d.root, s.policy)
+	limit, err := d.policies.of(ctx, on, d.root, s)
 	if err != nil {
 		return a, nil, err
 	}

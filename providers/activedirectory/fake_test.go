@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -30,9 +31,17 @@ type fake struct {
 
 	modifyCode           int
 	modifies             atomic.Int32
-	modified, modifiedDN string  // the last modification, its operations as text
-	hangUpOn             ber.Tag // a request that is answered by closing the connection; 0: none
+	modified, modifiedDN string // the last modification, its operations as text
+
+	// lie answers a request, of a kind and about an entry, with these bytes; lieHangUp closes the connection, lieSilence
+	// is no answer. Empty, or a nil function: honest.
+	lie func(request ber.Tag, dn string, asked []string) string
 }
+
+const (
+	lieHangUp  = "hang up"
+	lieSilence = "silence"
+)
 
 // Tags of requests, RFC 4511 section 4.
 const (
@@ -78,7 +87,7 @@ func honest(base, filter string, asked []string) []fakeEntry {
 	switch {
 	case base == fakeAna && asked[0] == attrTokenGroups:
 		return []fakeEntry{{fakeAna, map[string][]string{attrTokenGroups: {fakeSID(513), fakeSID(2000), fakeSID(2001)}}}}
-	case base == fakeAna, strings.Contains(filter, "sAMAccountName=ana"):
+	case base == fakeAna, strings.Contains(strings.ToLower(filter), "samaccountname=ana"):
 		return []fakeEntry{ana()}
 	case strings.EqualFold(base, fakeRoot) && asked[0] == attrThreshold:
 		return []fakeEntry{{fakeRoot, map[string][]string{attrThreshold: {"5"}, attrWindow: {"-18000000000"}}}}
@@ -141,9 +150,18 @@ func (f *fake) serve(c net.Conn) {
 		if err != nil || len(p.Children) < 2 {
 			return
 		}
-		answers := f.answer(p.Children[1])
-		if tag := p.Children[1].Tag; tag != 0 && tag == f.hangUpOn {
+		answers, lie := f.answer(p.Children[1]), f.lieTo(p.Children[1])
+		switch lie {
+		case "":
+		case lieHangUp:
 			return
+		case lieSilence:
+			continue
+		default:
+			if _, err := io.WriteString(c, lie); err != nil {
+				return
+			}
+			continue
 		}
 		for _, answer := range answers {
 			whole := ber.NewSequence("")
@@ -154,6 +172,22 @@ func (f *fake) serve(c net.Conn) {
 			}
 		}
 	}
+}
+
+func (f *fake) lieTo(op *ber.Packet) string {
+	if f.lie == nil {
+		return ""
+	}
+	dn, asked := op.Children[0].Data.String(), []string(nil)
+	switch op.Tag {
+	case bindRequest:
+		dn = op.Children[1].Data.String()
+	case searchRequest:
+		for _, a := range op.Children[7].Children {
+			asked = append(asked, a.Value.(string))
+		}
+	}
+	return f.lie(op.Tag, dn, asked)
 }
 
 func (f *fake) answer(op *ber.Packet) (list []*ber.Packet) {
@@ -189,7 +223,11 @@ func (f *fake) answer(op *ber.Packet) (list []*ber.Packet) {
 // decompile writes a filter's equality matches as text, the value as Escape or sid.filter would; nothing else is
 // needed.
 func decompile(p *ber.Packet) string {
-	const equality = 3
+	const equality, extensible = 3, 9
+	if p.Tag == extensible && len(p.Children) >= 3 { // rule, attribute, value
+		c := p.Children
+		return "(" + c[1].Data.String() + ":" + c[0].Data.String() + ":=" + c[2].Data.String() + ")"
+	}
 	if p.Tag == equality && len(p.Children) == 2 {
 		value := p.Children[1].Data.String()
 		if s, ok := parseSID([]byte(value)); ok {

@@ -23,36 +23,53 @@ type forest struct {
 	domains   []*domain // the first is the one of the provider
 }
 
-// openForest makes the other domains and the catalogue of d. They share what d remembers.
-func (d *domain) openForest() error {
+// openOthers makes the other domains and the catalogue of d. They share what d remembers of accounts.
+func (d *domain) openOthers() (err error) {
+	if d.trusting, err = d.openEach("groups.trusting_domains", d.config.Groups.TrustingDomains); err != nil {
+		return err
+	}
 	if len(d.config.Forest.Domains) == 0 {
 		return nil
 	}
-	f := &forest{domains: []*domain{d}}
-	for i, other := range d.config.Forest.Domains {
+	others, err := d.openEach("forest.domains", d.config.Forest.Domains)
+	if err != nil {
+		return err
+	}
+	catalogue, err := d.openCatalogue()
+	if err != nil {
+		return fmt.Errorf("forest.global_catalogue: %w", err)
+	}
+	f := &forest{catalogue: catalogue, domains: append([]*domain{d}, others...)}
+	for _, one := range f.domains {
+		one.forest = f
+	}
+	return nil
+}
+
+func (d *domain) openEach(key string, others []OtherDomain) (list []*domain, err error) {
+	for i, other := range others {
 		c := d.config
 		c.Domain, c.NetBIOSNames, c.URLs = other.Domain, other.NetBIOSNames, other.URLs
-		c.BaseDN, c.Forest = "", Forest{}
-		child, err := open(d.id, c)
+		c.BaseDN, c.Forest, c.Groups.TrustingDomains = "", Forest{}, nil
+		one, err := open(d.id, c)
 		if err != nil {
-			return fmt.Errorf("forest.domains[%d]: %w", i, err)
+			return nil, fmt.Errorf("%s[%d]: %w", key, i, err)
 		}
-		child.now = d.clock
-		child.forest, child.policies, child.readings, child.memory = f, d.policies, d.readings, d.memory
-		f.domains = append(f.domains, child)
+		one.now = d.clock
+		one.first, one.policies, one.readings, one.memory, one.held = d, d.policies, d.readings, d.memory, d.held
+		list = append(list, one)
 	}
+	return list, nil
+}
+
+func (d *domain) openCatalogue() (*ldap.Directory, error) {
 	dialect := ldap.Dialect{AnyBindName: true, SubtreeRefers: true, WholeTree: true, Resolver: resolver(d.config.DNSServers)}
 	c := d.config.ldap()
 	if c.URLs = d.config.Forest.GlobalCatalogue; len(c.URLs) == 0 {
 		dialect.Servers = newCatalogueLocator(d.config, dialect.Resolver, d.clock).servers
 	}
 	c.BaseDN = ""
-	catalogue, err := ldap.Open(d.id, c, dialect)
-	if err != nil {
-		return fmt.Errorf("forest.global_catalogue: %w", err)
-	}
-	f.catalogue, d.forest = catalogue, f
-	return nil
+	return ldap.Open(d.id, c, dialect)
 }
 
 // home is the domain that an entry is in; nil where it is none of those that are configured.
@@ -129,7 +146,9 @@ func (f *forest) find(ctx context.Context, n name) (found ldap.Entry, err error)
 // readAt reads an account that the catalogue has found, all of it in one question. The catalogue may lag behind.
 func (d *domain) readAt(ctx context.Context, on *ldap.Session, at place) (a authn.Account, s state, err error) {
 	wanted := append(identityAttributes(), stateAttributes()...)
-	if d.config.Groups.Source == sourceTokenGroups {
+	_, held := d.held.recall(at.subject)
+	withTokens := d.config.Groups.Source == sourceTokenGroups && !held
+	if withTokens {
 		wanted = append(wanted, attrTokenGroups)
 	}
 	e, found, err := on.Read(ctx, at.dn, wanted...)
@@ -137,7 +156,7 @@ func (d *domain) readAt(ctx context.Context, on *ldap.Session, at place) (a auth
 		return a, s, err
 	}
 	if found {
-		if a, s, err = d.read(ctx, on, e, found); err != nil {
+		if a, s, err = d.read(ctx, on, e, withTokens); err != nil {
 			return a, s, err
 		}
 	}
@@ -160,12 +179,18 @@ func (d *domain) nameForeign(ctx context.Context, sids []sid, known map[string]g
 
 // Check tries every domain controller and catalogue, and whether the lock-out policies can be read.
 func (d *domain) Check(ctx context.Context) error {
-	if d.forest == nil {
+	if len(d.others()) == 0 {
 		return d.check(ctx)
 	}
-	problems := []error{d.forest.catalogue.Check(ctx)}
-	for _, one := range d.forest.domains {
-		problems = append(problems, one.check(ctx))
+	problems := []error{d.check(ctx)}
+	if d.forest != nil {
+		problems = append(problems, d.forest.catalogue.Check(ctx))
+		for _, one := range d.forest.domains[1:] {
+			problems = append(problems, one.check(ctx))
+		}
+	}
+	for _, one := range d.trusting {
+		problems = append(problems, one.directory.Check(ctx))
 	}
 	err := errors.Join(problems...)
 	if err == nil {

@@ -51,7 +51,7 @@ func startForest(t *testing.T) *fakeForest {
 	f.emea.entry, f.gc.entry = f.answerEMEA, f.answerCatalogue
 	f.config = f.first.config
 	f.config.CAFile = bothAuthorities(t, f.first, f.emea, f.gc)
-	f.config.Forest = Forest{GlobalCatalogue: f.gc.config.URLs, Domains: []ForestDomain{
+	f.config.Forest = Forest{GlobalCatalogue: f.gc.config.URLs, Domains: []OtherDomain{
 		{Domain: "emea.example.test", URLs: f.emea.config.URLs},
 	}}
 	return f
@@ -346,7 +346,7 @@ func TestTheCatalogueByDNS(t *testing.T) {
 	dns.srv["_gc._tcp.berlin._sites.forest.test."] = []string{"gc0.example.test"}
 	dns.mu.Unlock()
 	c := Config{Domain: "example.test", Site: "Berlin", Forest: Forest{Root: "forest.test",
-		Domains: []ForestDomain{{Domain: "emea.example.test"}}}}
+		Domains: []OtherDomain{{Domain: "emea.example.test"}}}}
 	got := func() string {
 		urls, err := newCatalogueLocator(c, resolver([]string{dns.address}), time.Now).servers(t.Context())
 		if err != nil {
@@ -368,14 +368,14 @@ func TestMistakesOfAForest(t *testing.T) {
 	base := Config{Domain: "corp.test", URLs: []string{"ldaps://dc1"}, BindDN: "svc@corp.test", BindPassword: "x"}
 	for want, f := range map[string]Forest{
 		"forest.domains: is required":                              {Root: "corp.test"},
-		"forest.root: ":                                            {Root: "a b", Domains: []ForestDomain{{Domain: "a.corp.test"}}},
-		"forest.global_catalogue[0]: ldap:// sends":                {GlobalCatalogue: []string{"ldap://x"}, Domains: []ForestDomain{{Domain: "a.test"}}},
-		"forest.global_catalogue: urls[0]: ":                       {GlobalCatalogue: []string{"http://x"}, Domains: []ForestDomain{{Domain: "a.test"}}},
-		"forest.domains[0]: \"CORP.test\" names another domain":    {Domains: []ForestDomain{{Domain: "CORP.test", NetBIOSNames: []string{"X"}}}},
-		"forest.domains[0]: \"corp\" names another domain":         {Domains: []ForestDomain{{Domain: "corp.other"}}},
-		"forest.domains[1]: \"A\" names another domain":            {Domains: []ForestDomain{{Domain: "a.test"}, {Domain: "b.test", NetBIOSNames: []string{"A"}}}},
-		"forest.domains[0]: domain: \"a b\" is not":                {Domains: []ForestDomain{{Domain: "a b"}}},
-		"forest.domains[0]: urls[0]: ldap:// sends passwords in c": {Domains: []ForestDomain{{Domain: "a.test", URLs: []string{"ldap://x"}}}},
+		"forest.root: ":                                            {Root: "a b", Domains: []OtherDomain{{Domain: "a.corp.test"}}},
+		"forest.global_catalogue[0]: ldap:// sends":                {GlobalCatalogue: []string{"ldap://x"}, Domains: []OtherDomain{{Domain: "a.test"}}},
+		"forest.global_catalogue: urls[0]: ":                       {GlobalCatalogue: []string{"http://x"}, Domains: []OtherDomain{{Domain: "a.test"}}},
+		"forest.domains[0]: \"CORP.test\" names another domain":    {Domains: []OtherDomain{{Domain: "CORP.test", NetBIOSNames: []string{"X"}}}},
+		"forest.domains[0]: \"corp\" names another domain":         {Domains: []OtherDomain{{Domain: "corp.other"}}},
+		"forest.domains[1]: \"A\" names another domain":            {Domains: []OtherDomain{{Domain: "a.test"}, {Domain: "b.test", NetBIOSNames: []string{"A"}}}},
+		"forest.domains[0]: domain: \"a b\" is not":                {Domains: []OtherDomain{{Domain: "a b"}}},
+		"forest.domains[0]: urls[0]: ldap:// sends passwords in c": {Domains: []OtherDomain{{Domain: "a.test", URLs: []string{"ldap://x"}}}},
 	} {
 		c := base
 		c.Forest = f
@@ -383,7 +383,18 @@ func TestMistakesOfAForest(t *testing.T) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	base.BindDN, base.Forest = "CN=svc,DC=corp,DC=test", Forest{Domains: []ForestDomain{{Domain: "a.test"}}}
+	for want, g := range map[string]Groups{
+		"groups.trusting_domains: cannot be asked":                     {Source: "none", TrustingDomains: []OtherDomain{{Domain: "a.test"}}},
+		"groups.trusting_domains[0]: \"corp.test\" names another":      {TrustingDomains: []OtherDomain{{Domain: "corp.test"}}},
+		"groups.trusting_domains[0]: urls[0]: ldap:// sends passwords": {TrustingDomains: []OtherDomain{{Domain: "a.test", URLs: []string{"ldap://x"}}}},
+	} {
+		c := base
+		c.Groups = g
+		if _, err := New("corp", "", c, authn.Route{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	base.BindDN, base.Forest = "CN=svc,DC=corp,DC=test", Forest{Domains: []OtherDomain{{Domain: "a.test"}}}
 	if _, err := New("corp", "", base, authn.Route{}); err == nil || !strings.Contains(err.Error(), "bind_dn: a DN") {
 		t.Errorf("%v", err)
 	}

@@ -18,8 +18,10 @@ const (
 )
 
 const (
-	// policyFor is how long a policy is taken for granted. Administrators change it once in years.
-	policyFor = time.Minute
+	// policyFor is how long a policy is taken for granted where it decides: for accounts with wrong passwords. The others
+	// are tried under any policy; theirs is read now and then to find out early that it cannot be.
+	policyFor     = time.Minute
+	cleanPolicyIn = time.Hour
 	// readingFor is how long the count that came with a search is good for the bind that follows it.
 	readingFor = 2 * time.Second
 	// clockSlack is by how much the clocks of a domain may differ (Kerberos allows 5 minutes): a wrong password counts for
@@ -33,7 +35,7 @@ const (
 type policy struct {
 	threshold int           // wrong passwords; 0: never
 	window    time.Duration // after which a wrong password is forgotten
-	until     time.Time
+	read      time.Time
 }
 
 // mayTry refuses an attempt that would leave the account less than margin wrong passwords from being locked, and one
@@ -64,23 +66,35 @@ func newPolicies(now func() time.Time) *policies {
 	return &policies{now: now, kept: map[string]policy{}}
 }
 
-// of is the policy for an account: that of its PSO, or else of the domain.
-func (p *policies) of(ctx context.Context, on *ldap.Session, root, pso string) (policy, error) {
-	dn, threshold, window := root, attrThreshold, attrWindow
-	if pso != "" {
-		dn, threshold, window = pso, attrPSOThreshold, attrPSOWindow
+// recall is the policy for an account in this state, where it was read not too long ago.
+func (p *policies) recall(root string, s state) (found policy, ok bool) {
+	dn, lasts := root, policyFor
+	if s.policy != "" {
+		dn = s.policy
+	}
+	if s.badCount == 0 {
+		lasts = cleanPolicyIn
 	}
 	p.mu.Lock()
-	found, ok := p.kept[dn]
-	p.mu.Unlock()
-	if ok && p.now().Before(found.until) {
+	defer p.mu.Unlock()
+	found, ok = p.kept[dn]
+	return found, ok && p.now().Sub(found.read) < lasts
+}
+
+// of is the policy for an account: that of its PSO, or else of the domain.
+func (p *policies) of(ctx context.Context, on *ldap.Session, root string, s state) (policy, error) {
+	if found, ok := p.recall(root, s); ok {
 		return found, nil
+	}
+	dn, threshold, window := root, attrThreshold, attrWindow
+	if s.policy != "" {
+		dn, threshold, window = s.policy, attrPSOThreshold, attrPSOWindow
 	}
 	found, err := readPolicy(ctx, on, dn, threshold, window)
 	if err != nil {
 		return policy{}, err
 	}
-	found.until = p.now().Add(policyFor)
+	found.read = p.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	makeRoom(p.kept)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	ber "github.com/go-asn1-ber/asn1-ber"
+
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/testenv"
 )
@@ -227,7 +229,9 @@ func TestRefusedChanges(t *testing.T) {
 // TestALostAnswerIsNotAskedForAgain: the change may have been made.
 func TestALostAnswerIsNotAskedForAgain(t *testing.T) {
 	f, second := startFake(t), startFake(t)
-	f.hangUpOn = modifyRequest
+	f.lie = func(request ber.Tag, _ string, _ []string) string {
+		return map[ber.Tag]string{modifyRequest: lieHangUp}[request]
+	}
 	f.config.URLs, f.config.CAFile = append(f.config.URLs, second.config.URLs...), bothAuthorities(t, f, second)
 	err := newPassword(t, connect(t, f.config), "ana", "old", "new")
 	wantReason(t, err, authn.Unavailable, "directory_unreachable")

@@ -74,6 +74,9 @@ func fromResult(server string, err error) *authn.Error {
 func fromNetwork(ctx context.Context, c *conn, err error) *authn.Error {
 	server := c.server.url
 	switch {
+	case ctx.Err() != nil && c.stream.received():
+		return authn.Errorf(authn.Unavailable, reasonSilent, "%s sent %d bytes and no whole answer in time: %w", server,
+			c.stream.read.Load(), context.Cause(ctx))
 	case ctx.Err() != nil:
 		return authn.Errorf(authn.Unavailable, reasonSilent, "%s did not answer in time: %w", server, context.Cause(ctx))
 	case c.stream.overrun.Load():
