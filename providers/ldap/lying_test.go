@@ -145,7 +145,7 @@ func policyControl(value string) *ber.Packet {
 
 func fakeConfig(url string) Config {
 	return Config{URLs: []string{url}, InsecurePlaintext: true, BaseDN: fakeBase, BindDN: "cn=service", BindPassword: "x",
-		RequestTimeout: 300 * time.Millisecond}
+		RequestTimeout: time.Second}
 }
 
 func done(id int64) []byte { return result(id, goldap.ApplicationSearchResultDone, 0) }
