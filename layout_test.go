@@ -74,6 +74,7 @@ var rooms = map[string][]string{
 	"github.com/russellhaering/goxmldsig": {"providers/saml"},
 	"github.com/beevik/etree":             {"providers/saml"},
 	"github.com/crewjam/saml":             {"providers/saml"},
+	"github.com/gorilla/sessions":         {"portal"},
 	"github.com/chromedp":                 {"testenv/chromium"},
 	"golang.org/x/term":                   {"cmd/idbridge"},
 }

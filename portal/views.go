@@ -4,6 +4,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -18,6 +19,7 @@ type frame struct {
 	Who       string // the name of who is signed in; empty: nobody
 	Problem   string // what went wrong with the form, if something did
 	Notice    string // what was done
+	returns   string // where to go after signing in
 	base      string // the path of the public URL
 }
 
@@ -36,6 +38,9 @@ func (f frame) Link(path string, query ...string) string {
 	if f.Chosen != "" {
 		q.Set("lang", f.Chosen)
 	}
+	if f.returns != "" && strings.HasPrefix(path, "/login/") {
+		q.Set("return", f.returns)
+	}
 	u := url.URL{Path: f.base + path, RawQuery: q.Encode()}
 	return u.String()
 }
@@ -43,13 +48,17 @@ func (f frame) Link(path string, query ...string) string {
 // frame is the frame of a page that answers r.
 func (p *Portal) frame(r *http.Request) frame {
 	asked := r.URL.Query().Get("lang")
-	f := frame{base: p.base, Language: p.pages.Choose(asked, r.Header.Get("Accept-Language"))}
+	f := frame{base: p.base, returns: p.wanted(r), Language: p.pages.Choose(asked, r.Header.Get("Accept-Language"))}
 	if f.Language == asked {
 		f.Chosen = asked
 	}
 	here := p.getPath(r)
+	keep := r.URL.Query()
+	keep.Del("notice")
+	keep.Del(begun)
 	for _, l := range p.pages.Languages() {
-		u := url.URL{Path: p.base + here, RawQuery: url.Values{"lang": {l.Code}}.Encode()}
+		keep.Set("lang", l.Code)
+		u := url.URL{Path: p.base + here, RawQuery: keep.Encode()}
 		f.Languages = append(f.Languages, languageLink{l.Code, l.Name, u.String(), l.Code == f.Language})
 	}
 	return f
@@ -58,7 +67,6 @@ func (p *Portal) frame(r *http.Request) frame {
 type signInView struct {
 	frame
 	Username  string // as it was typed before
-	Return    string // where to go afterwards
 	Passwords bool   // there is a provider that takes passwords
 	Redirects []choice
 	Challenge *challengeView
@@ -104,6 +112,7 @@ type recoveryView struct {
 	Codes    []string
 	Download template.URL // the codes as a file
 	Onward   string
+	Post     bool // going on changes something
 }
 
 type passwordView struct {
@@ -179,6 +188,7 @@ type confirmView struct {
 	Title, Question, Button, Action string
 	Fields                          []field
 	NeedsCode, Danger, NoFocus      bool
+	Back                            string // where not doing it leads; empty: one can only start over
 }
 
 type errorView struct {

@@ -1,0 +1,284 @@
+package portal
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/itusers"
+)
+
+func (r *rig) actions() (list []Action) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		list = append(list, e.Action)
+	}
+	return list
+}
+
+func (r *rig) tokens(t *testing.T) []authn.Token {
+	t.Helper()
+	list, err := r.store.Tokens(t.Context(), r.user("ann").Key, r.clock())
+	r.must(err)
+	return list
+}
+
+var tokenText = regexp.MustCompile(`(?:[B-Z]{4}-<wbr>){5}[B-Z]{4}`)
+
+// A token is shown once. The form sent again makes no second one; tokens are revoked one by one or all.
+func TestTokens(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	account := b.follow(b.signIn("ann"))
+	once := hidden(t, account, "once")
+	shown := b.post("/account/tokens", "once", once, "environment", "quality").wants(t, "a token", http.StatusOK, "10 hours", "quality")
+	if !tokenText.MatchString(shown.body) {
+		t.Error("no token is shown")
+	}
+	b.follow(b.post("/account/tokens", "once", once)).wants(t, "the form again", http.StatusOK, "was shown already")
+	b.post("/account/tokens", "once", "other", "environment", "elsewhere").wants(t, "an unknown environment", http.StatusNotFound)
+	b.follow(b.post("/account/tokens")).wants(t, "a form of nobody's", http.StatusOK, "was shown already")
+	list := r.tokens(t)
+	if len(list) != 1 || !slices.Equal(list[0].Environments, []string{"quality"}) {
+		t.Fatalf("tokens %+v", list)
+	}
+	if again := b.get("/account").wants(t, "the list", http.StatusOK, "quality", `value="`+list[0].ID+`"`); tokenText.MatchString(again.body) {
+		t.Error("the token is shown again")
+	}
+	bob := r.browser()
+	bob.signIn("bob")
+	bob.post("/account/tokens/revoke", "id", list[0].ID)
+	if len(r.tokens(t)) != 1 {
+		t.Error("bob revoked ann's token")
+	}
+	b.post("/account/tokens/revoke").wants(t, "none named", http.StatusNotFound)
+	b.follow(b.post("/account/tokens/revoke", "id", list[0].ID)).wants(t, "revoking", http.StatusOK, "The sign-in token was revoked")
+	for _, once := range []string{"a", "b"} {
+		b.post("/account/tokens", "once", once)
+	}
+	b.get("/account/tokens/revoke").wants(t, "the question", http.StatusOK, "Revoke all sign-in tokens?")
+	b.follow(b.post("/account/tokens/revoke", "all", "1")).wants(t, "revoking all", http.StatusOK, "All sign-in tokens were revoked")
+	if n := len(r.tokens(t)); n != 0 {
+		t.Errorf("%d tokens are left", n)
+	}
+	want := []Action{TokenMade, TokenRevoked, TokenMade, TokenMade, TokenRevoked}
+	if got := r.actions(); !slices.Equal(got, want) {
+		t.Errorf("recorded %v, want %v", got, want)
+	}
+}
+
+// Sessions end when they were idle for half an hour, after ten hours, by their owner, and with their user.
+func TestSessionsEnd(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	b.signIn("ann")
+	r.later(29 * time.Minute)
+	b.get("/account").wants(t, "after 29 minutes", http.StatusOK)
+	r.later(31 * time.Minute)
+	b.get("/account").wants(t, "after half an hour", http.StatusSeeOther, "/login?return=")
+	b.follow(b.post("/account/tokens", "once", "1")).wants(t, "a form of before", http.StatusOK, "You were signed out")
+
+	b.signIn("ann")
+	for range 25 {
+		r.later(25 * time.Minute)
+		b.get("/account")
+	}
+	b.get("/account").wants(t, "after ten hours", http.StatusSeeOther, "/login?return=")
+
+	b.signIn("ann")
+	_, err := itusers.Manager{Store: r.store, Now: r.clock}.SetActive(t.Context(), "ann", false)
+	r.must(err)
+	b.get("/account").wants(t, "disabled", http.StatusSeeOther, "/login?return=")
+}
+
+// A person sees their browsers and ends them, but not somebody else's; signing out here leaves the others.
+func TestOwnSessions(t *testing.T) {
+	r := newRig(t)
+	desk, phone, bob := r.browser(), r.browser(), r.browser()
+	desk.header.Set("User-Agent", "Mozilla/5.0 (Windows NT 10.0) Gecko/20100101 Firefox/128.0")
+	phone.header.Set("User-Agent", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1")
+	desk.signIn("ann")
+	phone.signIn("ann")
+	bob.signIn("bob")
+	seen := desk.get("/account").wants(t, "the list", http.StatusOK, "Firefox on Windows", "Safari on iPhone", "This browser")
+	other := regexp.MustCompile(`sessions/end"><input type="hidden" name="id" value="([^"]+)"`).FindStringSubmatch(seen.body)
+	bob.post("/account/sessions/end", "id", other[1])
+	phone.get("/account").wants(t, "after bob tried", http.StatusOK)
+	desk.post("/account/sessions/end").wants(t, "none named", http.StatusNotFound)
+	desk.follow(desk.post("/account/sessions/end", "id", other[1])).wants(t, "ending it", http.StatusOK, "The session was ended")
+	phone.get("/account").wants(t, "the ended one", http.StatusSeeOther)
+
+	phone.signIn("ann")
+	before := desk.cookie(sessionCookie)
+	out := desk.post("/signout").wants(t, "signing out", http.StatusSeeOther, "/signedout")
+	if out.header.Get("Clear-Site-Data") == "" || desk.cookie(sessionCookie) != "" {
+		t.Error("the browser keeps something")
+	}
+	desk.client.Jar.SetCookies(mustURL(desk), []*http.Cookie{{Name: sessionCookie, Value: before, Path: "/", Secure: true}})
+	desk.get("/account").wants(t, "with the old cookie", http.StatusSeeOther)
+	phone.get("/account").wants(t, "the other browser", http.StatusOK)
+	desk.get("/signedout").wants(t, "the page after it", http.StatusOK, "You are signed out")
+	desk.post("/signout").wants(t, "signing out again", http.StatusSeeOther, "/signedout")
+}
+
+func TestSignOutEverywhere(t *testing.T) {
+	r := newRig(t)
+	desk, phone := r.browser(), r.browser()
+	desk.signIn("ann")
+	phone.signIn("ann")
+	desk.post("/account/tokens", "once", "1")
+	desk.get("/account/signout-everywhere").wants(t, "the question", http.StatusOK, "Sign out everywhere?")
+	desk.post("/account/signout-everywhere").wants(t, "doing it", http.StatusSeeOther, "/signedout")
+	phone.get("/account").wants(t, "the other browser", http.StatusSeeOther)
+	if n := len(r.tokens(t)); n != 0 {
+		t.Errorf("%d tokens are left", n)
+	}
+	if got := r.actions(); !slices.Contains(got, SignedOutEverywhere) {
+		t.Errorf("recorded %v", got)
+	}
+}
+
+// A second sign-in in the same browser takes the place of the first, under a new id.
+func TestNewIDAtEveryChange(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	b.signIn("ann")
+	first := b.cookie(sessionCookie)
+	b.signIn("bob")
+	second := b.cookie(sessionCookie)
+	if first == "" || second == "" || first == second {
+		t.Errorf("ids %q and %q", first, second)
+	}
+	if list, err := r.store.Sessions(t.Context(), r.user("ann").Key); err != nil || len(list) != 0 {
+		t.Errorf("the first session is still there: %v, %v", list, err)
+	}
+	b.client.Jar.SetCookies(mustURL(b), []*http.Cookie{{Name: sessionCookie, Value: "made-up-by-somebody", Path: "/", Secure: true}})
+	b.signIn("ann")
+	if b.cookie(sessionCookie) == "made-up-by-somebody" {
+		t.Error("an id from outside was taken over")
+	}
+}
+
+// A device: added with the code of the old one, named, and removed; the last one stays where one must be had.
+func TestDevices(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	b.signIn("ann")
+	b.get("/account/factors/add").wants(t, "the first, fresh", http.StatusOK, "Add a device")
+	shown := b.post("/account/factors/add").wants(t, "the picture", http.StatusOK, "<svg")
+	secret := strings.ReplaceAll(secretText.FindString(shown.body), " ", "")
+	id := hidden(t, shown, "enrolment")
+	before := b.cookie(sessionCookie)
+	b.post("/account/factors/confirm", "enrolment", id, "code", "123456").wants(t, "a wrong code", http.StatusUnauthorized, "The code is not right")
+	b.post("/account/factors/confirm", "enrolment", id, "code", r.code(secret), "device", "Phone <1>").
+		wants(t, "the first code", http.StatusOK, "Save your recovery codes")
+	if b.cookie(sessionCookie) == before {
+		t.Error("the session kept its id")
+	}
+	b.post("/account/factors/confirm", "enrolment", id, "code", r.code(secret)).wants(t, "the form again", http.StatusSeeOther, "/account/factors/add")
+	r.later(time.Minute)
+
+	b.get("/account/factors/add").wants(t, "the second", http.StatusOK, `name="code"`)
+	b.post("/account/factors/add", "code", "000000").wants(t, "with a wrong code", http.StatusUnauthorized, "The code is not right")
+	b.post("/account/factors/add").wants(t, "without a code", http.StatusUnauthorized, "The code is not right")
+	second := b.post("/account/factors/add", "code", r.code(secret)).wants(t, "with a code", http.StatusOK, "<svg")
+	secret2, id2 := strings.ReplaceAll(secretText.FindString(second.body), " ", ""), hidden(t, second, "enrolment")
+	b.follow(b.post("/account/factors/confirm", "enrolment", id2, "code", r.code(secret2))).wants(t, "confirmed", http.StatusOK,
+		"The device was added", "Phone &lt;1&gt;", "Authenticator app")
+	r.later(time.Minute)
+
+	bob := r.browser()
+	bob.signIn("bob")
+	bob.get("/account/factors/remove?id="+id).wants(t, "bob asks for ann's", http.StatusNotFound)
+	bob.post("/account/factors/remove", "id", id).wants(t, "bob removes ann's", http.StatusNotFound)
+	b.get("/account/factors/remove?id="+url.QueryEscape(id)).wants(t, "the question", http.StatusOK, "Phone &lt;1&gt;", `name="code"`)
+	b.post("/account/factors/remove", "id", id, "code", "000000").wants(t, "with a wrong code", http.StatusUnauthorized)
+	b.follow(b.post("/account/factors/remove", "id", id, "code", r.code(secret2))).wants(t, "removed", http.StatusOK, "The device was removed")
+	r.later(time.Minute)
+	r.policy = authn.FactorRequired
+	b.post("/account/factors/remove", "id", id2, "code", r.code(secret2)).wants(t, "the last one", http.StatusForbidden, "your only device")
+	r.later(time.Minute)
+	r.policy = authn.FactorEnrolled
+	b.follow(b.post("/account/factors/remove", "id", id2, "code", r.code(secret2))).wants(t, "removed", http.StatusOK, "With a second factor")
+	if got, want := r.actions(), []Action{FactorAdded, FactorAdded, FactorRemoved, FactorRemoved}; !slices.Equal(got, want) {
+		t.Errorf("recorded %v, want %v", got, want)
+	}
+}
+
+// Without a device to prove it with, only a fresh sign-in may set one up.
+func TestTheFirstDeviceWantsAFreshSignIn(t *testing.T) {
+	r := newRig(t)
+	for _, ask := range []func(*browser) page{
+		func(b *browser) page { return b.get("/account/factors/add") },
+		func(b *browser) page { return b.post("/account/factors/add") },
+	} {
+		b := r.browser()
+		b.signIn("ann")
+		r.later(11 * time.Minute)
+		ask(b).wants(t, "after eleven minutes", http.StatusSeeOther, "return=%2Faccount%2Ffactors%2Fadd")
+		if b.cookie(sessionCookie) != "" {
+			t.Error("still signed in")
+		}
+	}
+}
+
+func TestNewRecoveryCodes(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	b.signIn("ann")
+	b.post("/account/recovery").wants(t, "without a device", http.StatusNotFound)
+	secret := r.enrol("ann")
+	b.get("/account/recovery").wants(t, "the question", http.StatusOK, "will no longer work", `name="code"`)
+	b.post("/account/recovery", "code", "000000").wants(t, "with a wrong code", http.StatusUnauthorized)
+	b.post("/account/recovery", "code", r.code(secret)).wants(t, "with a code", http.StatusOK, "Save your recovery codes", `action="/account"`)
+	if got := r.actions(); !slices.Equal(got, []Action{RecoveryRenewed}) {
+		t.Errorf("recorded %v", got)
+	}
+}
+
+// A person reads their own refusals in words that tell nobody else anything.
+func TestHistory(t *testing.T) {
+	at := time.Date(2026, 11, 24, 9, 30, 0, 0, time.UTC)
+	r := newRig(t, func(c *Config) {
+		c.People = people{[]SignIn{
+			{Time: at, Portal: true, Kind: authn.OK, Source: "192.0.2.9"},
+			{Time: at, Environment: "production", Kind: authn.BadCredentials, Reason: "wrong_password"},
+			{Time: at, Kind: authn.BadCredentials, Reason: "code_replayed"}, {Time: at, Kind: authn.Locked, Reason: "throttled"},
+			{Time: at, Kind: authn.Locked, Reason: "account_disabled"}, {Time: at, Kind: authn.NotMapped, Reason: "no_it_user"},
+			{Time: at, Kind: authn.Unavailable}, {Time: at, Kind: authn.Untrusted}, {Time: at, Kind: authn.CodeRequired},
+		}}
+	})
+	b := r.browser()
+	b.follow(b.signIn("ann")).wants(t, "the history", http.StatusOK, "192.0.2.9", "2026-11-24 09:30 UTC", "wrong password",
+		"wrong or missing code", "blocked for a while", "may not sign in", "no IT user there", "trouble on our side", "not allowed")
+}
+
+func TestNamesOfBrowsers(t *testing.T) {
+	v := &visit{Portal: newRig(t).portal, frame: frame{Language: "en"}}
+	for agent, want := range map[string]string{
+		"":        "",
+		"curl/8":  "",
+		"Linux X": "Linux",
+		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15) AppleWebKit/605 Version/17 Safari/605":          "Safari on macOS",
+		"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537 Chrome/140 Safari/537":                        "Chrome on Linux",
+		"Mozilla/5.0 (Windows NT 10.0; Win64) AppleWebKit/537 Chrome/140 Safari/537 Edg/140":           "Edge on Windows",
+		"Mozilla/5.0 (Linux; Android 15) AppleWebKit/537 Chrome/140 Mobile Safari/537":                 "Chrome on Android",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605 Version/18 Safari/604": "Safari on iPhone",
+	} {
+		if got := v.agent(agent); got != want {
+			t.Errorf("%q: %q, want %q", agent, got, want)
+		}
+	}
+}
+
+func mustURL(b *browser) *url.URL {
+	u, err := url.Parse(b.server.URL)
+	b.must(err)
+	return u
+}

@@ -1,0 +1,249 @@
+package portal
+
+import (
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/idbridge/idbridge/authn"
+)
+
+// Each header keeps a browser from one thing, and each is missed when it is gone.
+func TestHeaders(t *testing.T) {
+	b := newRig(t).browser()
+	for _, path := range []string{"/login", "/nothing", "/signedout", "/account", "/assets/none"} {
+		p := b.get(path)
+		for name, want := range map[string]string{
+			"Cache-Control": "no-store", "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+			"Permissions-Policy": "camera=()", "Referrer-Policy": "no-referrer", "Strict-Transport-Security": "max-age=63072000",
+			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "X-Xss-Protection": "0",
+		} {
+			if got := p.header.Get(name); !strings.HasPrefix(got, want) {
+				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
+			}
+		}
+		policy := p.header.Get("Content-Security-Policy")
+		for _, want := range []string{"default-src 'none'", "style-src 'sha256-", "script-src 'sha256-", "worker-src 'none'",
+			"form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"} {
+			if !strings.Contains(policy, want) {
+				t.Errorf("%s: the policy lacks %s", path, want)
+			}
+		}
+		if strings.Contains(policy, "unsafe") || strings.Contains(policy, "*") {
+			t.Errorf("%s: the policy is %s", path, policy)
+		}
+	}
+}
+
+// A form that another site sends is refused on every route that changes anything, but on the one that is made for it,
+// where it is worth nothing by itself.
+func TestEveryRouteFromElsewhere(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	b.signIn("ann")
+	for _, header := range []http.Header{
+		{"Origin": {"https://evil.example"}, "Sec-Fetch-Site": {"cross-site"}},
+		{"Origin": {"https://evil.example"}}, {"Origin": {"null"}}, {"Origin": {r.server.URL}, "Sec-Fetch-Site": {"same-site"}},
+	} {
+		b.header = header
+		for _, to := range r.portal.routes() {
+			if to.method == http.MethodGet {
+				continue
+			}
+			path := strings.ReplaceAll(to.path, "{provider}", "idp")
+			status, words := http.StatusForbidden, "It came from another site"
+			if to.path == answerPath {
+				words = "could not be trusted"
+			}
+			if header.Get("Sec-Fetch-Site") == "same-site" && to.path != answerPath {
+				continue // another host of ours: judged by its own line below
+			}
+			b.post(path).wants(t, path+" from "+header.Get("Origin"), status, words)
+		}
+	}
+	b.header = http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}
+	b.get("/account").wants(t, "a page may be linked to", http.StatusOK)
+}
+
+// Nothing that changes anything answers to GET, and every page of the account wants somebody who is signed in.
+func TestEveryRoute(t *testing.T) {
+	r := newRig(t)
+	posts := map[string]bool{}
+	gets := map[string]bool{}
+	for _, to := range r.portal.routes() {
+		if to.method == http.MethodGet {
+			gets[to.path] = true
+		} else {
+			posts[to.path] = true
+		}
+	}
+	want := []string{"/login", "/login/begin", "/saml/{provider}/acs", "/login/code", "/login/password", "/login/invite",
+		"/login/enrol/show", "/login/enrol", "/login/finish", "/login/cancel", "/signout", "/account/tokens",
+		"/account/tokens/revoke", "/account/factors/add", "/account/factors/confirm", "/account/factors/remove", "/account/recovery",
+		"/account/sessions/end", "/account/signout-everywhere"}
+	for _, path := range want {
+		if !posts[path] {
+			t.Errorf("%s is gone", path)
+		}
+		delete(posts, path)
+	}
+	if len(posts) > 0 {
+		t.Errorf("routes that this table does not know: %v", posts)
+	}
+	b := r.browser()
+	for _, path := range want {
+		path = strings.ReplaceAll(path, "{provider}", "idp")
+		if !gets[path] {
+			b.get(path).wants(t, "GET "+path, http.StatusSeeOther)
+		}
+	}
+	for _, to := range r.portal.routes() {
+		if !to.signedIn {
+			continue
+		}
+		p := b.send(to.method, to.path, nil).wants(t, to.method+" "+to.path+" by nobody", http.StatusSeeOther)
+		if !strings.HasPrefix(p.location, "/login?") {
+			t.Errorf("%s: sent to %s", to.path, p.location)
+		}
+	}
+	b.send("PUT", "/login", nil).wants(t, "PUT", http.StatusMethodNotAllowed)
+	b.get("/nothing").wants(t, "nothing", http.StatusNotFound, "There is nothing here")
+	b.get("/../etc/passwd").wants(t, "up", http.StatusTemporaryRedirect, "/etc/passwd")
+}
+
+// The address that counts is the peer's, unless the peer is a listed proxy; what a browser writes itself is not believed.
+func TestClientAddress(t *testing.T) {
+	p := &Portal{Config: Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}}
+	for _, c := range []struct{ peer, header, want string }{
+		{"192.0.2.1:5", "", "192.0.2.1"},
+		{"192.0.2.1:5", "198.51.100.9", "192.0.2.1"},
+		{"10.0.0.1:5", "198.51.100.9", "198.51.100.9"},
+		{"10.0.0.1:5", "203.0.113.7, 198.51.100.9", "198.51.100.9"},
+		{"10.0.0.1:5", "198.51.100.9, 10.0.0.2", "198.51.100.9"},
+		{"10.0.0.1:5", "198.51.100.9, rubbish", "10.0.0.1"},
+		{"10.0.0.1:5", "", "10.0.0.1"},
+		{"[fd00::1]:5", "2001:db8::7", "2001:db8::7"},
+		{"[::ffff:10.0.0.1]:5", "198.51.100.9", "198.51.100.9"},
+		{"@", "198.51.100.9", "invalid IP"},
+	} {
+		r := &http.Request{RemoteAddr: c.peer, Header: http.Header{"X-Forwarded-For": {c.header}, "Forwarded": {"for=203.0.113.99"}}}
+		if got := p.source(r).String(); got != c.want {
+			t.Errorf("peer %s, header %q: %s, want %s", c.peer, c.header, got, c.want)
+		}
+	}
+	if a, b := addressKey(address("2001:db8::1")), addressKey(address("2001:db8::ffff:1")); a != b {
+		t.Errorf("one network has two keys: %s, %s", a, b)
+	}
+	if a, b := addressKey(address("192.0.2.1")), addressKey(address("192.0.2.2")); a == b {
+		t.Errorf("two addresses have one key: %s", a)
+	}
+}
+
+// Twenty failures from one address block it for five minutes, whoever tries, at every step; the right password too.
+func TestLimitByAddress(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	for i := range 20 {
+		b.post("/login", "username", "user"+string(rune('a'+i)), "password", "x").wants(t, "a failure", http.StatusUnauthorized)
+	}
+	b.signIn("ann").wants(t, "after twenty", http.StatusTooManyRequests, "from your network. Wait 5 minutes")
+	r.later(5*time.Minute + time.Second)
+	b.signIn("ann").wants(t, "five minutes later", http.StatusSeeOther)
+	key := addressKey(address("127.0.0.1"))
+	for seen := (authn.Attempts{Failures: 20}); seen.Failures < 50; { // a sign-in does not forget the failures of others from there
+		attempt, err := r.portal.Addresses.Begin(t.Context(), key)
+		r.must(err)
+		r.must(attempt.Failed(t.Context()))
+		before := seen.Failures
+		seen, _ = r.portal.Addresses.Look(t.Context(), key)
+		if seen.Failures != before+1 {
+			t.Fatalf("%d failures after %d", seen.Failures, before)
+		}
+		if seen.Failures < 50 {
+			r.later(5*time.Minute + time.Second)
+		}
+	}
+	r.browser().signIn("ann").wants(t, "after fifty", http.StatusTooManyRequests, "Wait 60 minutes")
+}
+
+// The public URL comes from the configuration: a Host that somebody made up is nowhere in an answer.
+func TestForeignHost(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Security.Contacts = []string{"mailto:security@example.com"} })
+	for _, path := range []string{"/", "/login", "/account", "/signedout", "/.well-known/security.txt", "/nothing"} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.server.URL+path, nil)
+		r.must(err)
+		request.Host = "evil.example"
+		request.Header.Set("X-Forwarded-Host", "evil.example")
+		response, err := r.server.Client().Transport.RoundTrip(request)
+		r.must(err)
+		body, err := io.ReadAll(response.Body)
+		r.must(err)
+		_ = response.Body.Close()
+		if strings.Contains(response.Header.Get("Location")+string(body), "evil.example") {
+			t.Errorf("%s shows, or leads to, the made-up host", path)
+		}
+	}
+}
+
+func TestSecurityText(t *testing.T) {
+	newRig(t).browser().get("/.well-known/security.txt").wants(t, "without a contact", http.StatusNotFound)
+	r := newRig(t, func(c *Config) {
+		c.Security = SecurityContact{Contacts: []string{"mailto:security@example.com"}, Policy: "https://example.com/policy"}
+	})
+	r.browser().get("/.well-known/security.txt").wants(t, "with one", http.StatusOK, "Contact: mailto:security@example.com\n",
+		"Expires: 20", "Policy: https://example.com/policy\n", "Canonical: "+r.server.URL+"/.well-known/security.txt\n",
+		"Preferred-Languages: en, de, pt\n")
+}
+
+// Under a path of its own every link and redirect begins with it.
+func TestUnderAPath(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.PublicURL += "/portal" })
+	b := r.browser()
+	b.get("/portal/").wants(t, "the start", http.StatusSeeOther, "/portal/login")
+	b.get("/portal/login").wants(t, "the first page", http.StatusOK, `action="/portal/login"`, `href="/portal/login?lang=de"`)
+	done := b.post("/portal/login", "username", "ann", "password", "pw-ann").wants(t, "signing in", http.StatusSeeOther, "/portal/account")
+	b.follow(done).wants(t, "the account", http.StatusOK, `action="/portal/account/tokens"`)
+	b.get("/login").wants(t, "outside", http.StatusNotFound)
+}
+
+// A bug and a store that is down are told in words, with a number that the log has too; never with what happened inside.
+func TestInternalErrors(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	b.signIn("ann")
+	_ = r.store.Close()
+	p := b.get("/account").wants(t, "without a store", http.StatusServiceUnavailable, "Please try again in a moment", "the-correlation-id")
+	if strings.Contains(p.body, "store") || !strings.Contains(r.logged.String(), "the-correlation-id") {
+		t.Error("the page tells of the inside, or the log of nothing")
+	}
+	r = newRig(t)
+	r.portal.Flow = nil
+	p = r.browser().post("/login", "username", "x").wants(t, "a bug", http.StatusInternalServerError, "Something went wrong", "the-correlation-id")
+	if strings.Contains(p.body, "nil pointer") {
+		t.Error("the page tells of the bug")
+	}
+}
+
+func TestTooLargeAForm(t *testing.T) {
+	b := newRig(t).browser()
+	b.post("/login", "username", strings.Repeat("x", maxForm)).wants(t, "half a megabyte", http.StatusRequestEntityTooLarge, "too much")
+}
+
+func TestConfig(t *testing.T) {
+	r := newRig(t)
+	for _, address := range []string{"", "http://example.com", "https://", "https://example.com/?x=1", "example.com"} {
+		c := r.portal.Config
+		c.PublicURL = address
+		if _, err := New(c); err == nil || !strings.Contains(err.Error(), "public URL") {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+	c := r.portal.Config
+	c.Once = nil
+	if _, err := New(c); err == nil {
+		t.Error("a field is missing")
+	}
+}

@@ -1,0 +1,211 @@
+package portal
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/idbridge/idbridge/authn"
+)
+
+func TestSigningIn(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	b.get("/").wants(t, "the start", http.StatusSeeOther, "/login")
+	b.get("/login").wants(t, "the first page", http.StatusOK, `name="password"`, "Partner login")
+	done := b.signIn("ann").wants(t, "signing in", http.StatusSeeOther, "/account?begun=1")
+	for _, c := range done.cookies {
+		if c.Name == sessionCookie && (!c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "") {
+			t.Errorf("the session's cookie is %s", c)
+		}
+	}
+	b.follow(done).wants(t, "the account", http.StatusOK, "ann &lt;b&gt;&amp;", "Make a sign-in token", "1042")
+	b.get("/login").wants(t, "signing in again", http.StatusSeeOther, "/account")
+	if _, found, _ := r.store.Session(t.Context(), b.cookie(sessionCookie)); found {
+		t.Error("what the cookie holds is kept on the server as it is")
+	}
+}
+
+func TestRefusalsAtTheDoor(t *testing.T) {
+	for _, c := range []struct {
+		name, user, password string
+		prepare              func(*rig)
+		status               int
+		text                 string
+	}{
+		{"wrong password", "ann", "wrong", nil, http.StatusUnauthorized, "User name or password is not right"},
+		{"unknown user", "nothere", "wrong", nil, http.StatusUnauthorized, "User name or password is not right"},
+		{"no route", "x@nowhere.test", "wrong", nil, http.StatusUnauthorized, "User name or password is not right"},
+		{"no IT user", "nobody", "pw-nobody", nil, http.StatusForbidden, "no OutSystems user"},
+		{"directory down", "ann", "pw-ann", func(r *rig) { r.corp.down = true }, http.StatusServiceUnavailable, "does not answer"},
+	} {
+		r := newRig(t)
+		if c.prepare != nil {
+			c.prepare(r)
+		}
+		b := r.browser()
+		p := b.post("/login", "username", c.user, "password", c.password).wants(t, c.name, c.status, c.text, `value="`+c.user+`"`)
+		if strings.Contains(p.body, c.password+`"`) || b.cookie(loginCookie) != "" {
+			t.Errorf("%s: the password is on the page, or a login was begun", c.name)
+		}
+	}
+}
+
+func TestTheCodeOnTheWay(t *testing.T) {
+	r := newRig(t)
+	secret := r.enrol("ann")
+	b := r.browser()
+	b.follow(b.signIn("ann")).wants(t, "after the password", http.StatusOK, "Enter your code")
+	if c := b.cookie(sessionCookie); c != "" {
+		t.Error("a session before the second factor")
+	}
+	b.get("/account").wants(t, "the account before the code", http.StatusSeeOther, "/login?return=%2Faccount")
+	b.post("/login/code", "code", "000000").wants(t, "a wrong code", http.StatusUnauthorized, "The code is not right")
+	code := r.code(secret)
+	b.follow(b.post("/login/code", "code", code[:3]+" "+code[3:])).wants(t, "the code", http.StatusOK, "Welcome")
+	b.post("/login/code", "code", code).wants(t, "the form again", http.StatusSeeOther, "/account")
+
+	other := r.browser()
+	other.signIn("ann")
+	other.post("/login/code", "code", code).wants(t, "the same code again", http.StatusUnauthorized, "was used already")
+}
+
+// A required factor that is missing: an administrator's code, a device, recovery codes, and then the account.
+func TestEnrollingOnTheWay(t *testing.T) {
+	r := newRig(t)
+	r.policy = authn.FactorRequired
+	b := r.browser()
+	b.follow(b.signIn("ann")).wants(t, "after the password", http.StatusOK, "Enrolment code")
+	b.post("/login/enrol/show").wants(t, "skipping the invitation", http.StatusSeeOther, "/login/next")
+	b.post("/login/invite", "invitation", "BCDF-GHJK-LMNP-QRST").wants(t, "a wrong code", http.StatusUnauthorized, "enrolment code is not right")
+	invitation, _, err := r.factors.Invite(t.Context(), r.user("ann"))
+	r.must(err)
+	b.follow(b.post("/login/invite", "invitation", invitation.Reveal())).wants(t, "the invitation", http.StatusOK, "Show the picture")
+	shown := b.post("/login/enrol/show").wants(t, "the picture", http.StatusOK, "<svg", "ann")
+	secret := strings.ReplaceAll(secretText.FindString(shown.body), " ", "")
+	id := hidden(t, shown, "enrolment")
+	again := b.post("/login/enrol", "enrolment", id, "code", "000000").wants(t, "a wrong first code", http.StatusUnauthorized, "The code is not right")
+	if strings.Contains(again.body, "<svg viewBox=\"0 0 6") || secretText.MatchString(again.body) {
+		t.Error("the secret is shown a second time")
+	}
+	saved := b.post("/login/enrol", "enrolment", id, "code", r.code(secret), "device", "My phone").
+		wants(t, "the first code", http.StatusOK, "Save your recovery codes", "data:text/plain", `action="/login/finish"`)
+	if n := len(recoveryText.FindAllString(saved.body, -1)); n < 10 {
+		t.Errorf("%d recovery codes", n)
+	}
+	b.follow(b.post("/login/finish")).wants(t, "the end", http.StatusOK, "Welcome", "My phone")
+}
+
+var (
+	secretText   = regexp.MustCompile(`(?:[A-Z2-7]{4} ){7}[A-Z2-7]{4}`)
+	recoveryText = regexp.MustCompile(`<code>(?:[A-Z]{4}-){4}[A-Z]{4}</code>`)
+)
+
+// hidden is the value of a hidden field.
+func hidden(t *testing.T, p page, name string) string {
+	t.Helper()
+	m := regexp.MustCompile(`name="` + name + `" value="([^"]*)"`).FindStringSubmatch(p.body)
+	if m == nil {
+		t.Fatalf("no hidden field %s on %s", name, title.FindString(p.body))
+	}
+	return m[1]
+}
+
+func TestAnExpiredPassword(t *testing.T) {
+	r := newRig(t)
+	r.corp.expired = true
+	b := r.browser()
+	b.follow(b.signIn("ann")).wants(t, "after the password", http.StatusOK, "Choose a new password")
+	b.post("/login/password", "current", "pw-ann", "new", "long-enough", "again", "another").
+		wants(t, "two new ones", http.StatusUnprocessableEntity, "not the same")
+	b.post("/login/password", "current", "pw-ann", "new", "short", "again", "short").
+		wants(t, "too short", http.StatusUnprocessableEntity, "rules refuse")
+	b.post("/login/password", "current", "wrong", "new", "long-enough", "again", "long-enough").
+		wants(t, "wrong old one", http.StatusUnauthorized, "not right")
+	b.follow(b.post("/login/password", "current", "pw-ann", "new", "long-enough", "again", "long-enough")).
+		wants(t, "changed", http.StatusOK, "Welcome")
+}
+
+// A provider with pages of its own: by its button, or by the domain of the name; the answer comes from another site.
+func TestAProviderElsewhere(t *testing.T) {
+	r := newRig(t)
+	r.idp.fields = url.Values{"SAMLRequest": {"request"}}
+	b := r.browser()
+	away := b.post("/login", "username", "ann@idp.example.test", "password", "").
+		wants(t, "by the domain", http.StatusOK, `action="https://idp.example.test/sso"`, `value="request"`)
+	if policy := away.header.Get("Content-Security-Policy"); !strings.Contains(policy, "form-action 'self' https://idp.example.test;") {
+		t.Errorf("the page may not post where it should: %s", policy)
+	}
+	for _, c := range away.cookies {
+		if c.Name == loginCookie && (c.SameSite != http.SameSiteNoneMode || !c.Secure || !c.HttpOnly) {
+			t.Errorf("the login's cookie: %s", c)
+		}
+	}
+	b.header.Set("Origin", "https://idp.example.test")
+	b.header.Set("Sec-Fetch-Site", "cross-site")
+	b.post("/saml/idp/acs", "SAMLResponse", "x", "RelayState", "wrong").wants(t, "another state", http.StatusForbidden, "could not be trusted")
+	back := b.post("/saml/idp/acs", "SAMLResponse", "x", "RelayState", r.idp.state).wants(t, "the answer", http.StatusSeeOther, "/account")
+	b.header = http.Header{}
+	b.follow(back).wants(t, "the account", http.StatusOK, "Partner login")
+	b.post("/saml/idp/acs", "SAMLResponse", "x", "RelayState", r.idp.state).wants(t, "the answer again", http.StatusForbidden, "could not be trusted")
+
+	c := r.browser()
+	r.idp.fields = nil
+	c.post("/login/begin", "provider", "idp").wants(t, "by the button", http.StatusOK, `http-equiv="refresh"`)
+	c.follow(c.get("/oidc/idp/callback?code=1&state="+r.idp.state)).wants(t, "the answer by GET", http.StatusOK, "Welcome")
+	c.post("/login/begin", "provider", "corp").wants(t, "one without pages", http.StatusNotFound)
+	stranger := r.browser()
+	stranger.get("/oidc/idp/callback?code=1&state="+r.idp.state).wants(t, "another browser", http.StatusForbidden, "could not be trusted")
+	if !strings.Contains(r.logged.String(), "answer_without_login") {
+		t.Error("the log does not say why")
+	}
+}
+
+// Where people get lost: the back button, two tabs, a login that is over, cookies refused.
+func TestGettingLost(t *testing.T) {
+	r := newRig(t)
+	secret := r.enrol("ann")
+	b := r.browser()
+	b.get("/login/next").wants(t, "no login", http.StatusBadRequest, "This sign-in is over")
+	b.get("/login/next?begun=1").wants(t, "no cookie came back", http.StatusBadRequest, "refuses cookies")
+	b.get("/account?begun=1").wants(t, "no session came back", http.StatusBadRequest, "refuses cookies")
+	b.signIn("ann")
+	r.later(11 * time.Minute)
+	b.post("/login/code", "code", r.code(secret)).wants(t, "after eleven minutes", http.StatusBadRequest, "This sign-in is over")
+	b.signIn("ann")
+	b.post("/login/finish").wants(t, "finishing too early", http.StatusSeeOther, "/login/next")
+	b.post("/login/password", "new", "x", "again", "x").wants(t, "a form of another step", http.StatusSeeOther, "/login/next")
+	b.post("/login/cancel").wants(t, "starting over", http.StatusSeeOther, "/login")
+	b.post("/login/code", "code", r.code(secret)).wants(t, "after starting over", http.StatusBadRequest, "This sign-in is over")
+}
+
+// Where somebody wanted to go is one of our own pages, or it is forgotten.
+func TestReturnTargets(t *testing.T) {
+	r := newRig(t)
+	for wanted, want := range map[string]string{
+		"/account/factors/add": "/account/factors/add?", "/account/nothing": "/account?", "https://evil.example": "/account?",
+		"//evil.example": "/account?", "/\\evil.example": "/account?", "/signedout": "/account?", "javascript:alert(1)": "/account?",
+	} {
+		b := r.browser()
+		done := b.post("/login?return="+url.QueryEscape(wanted), "username", "ann", "password", "pw-ann")
+		if !strings.HasPrefix(done.location, want) {
+			t.Errorf("to %s: sent to %s", wanted, done.location)
+		}
+	}
+}
+
+// A chosen language stays with the reader through every step, without a cookie.
+func TestTheLanguageStays(t *testing.T) {
+	r := newRig(t)
+	r.enrol("ann")
+	b := r.browser()
+	b.get("/login?lang=de").wants(t, "German", http.StatusOK, "Benutzername", `action="/login?lang=de"`, `<html lang="de">`)
+	next := b.post("/login?lang=de", "username", "ann", "password", "pw-ann").wants(t, "the password", http.StatusSeeOther, "lang=de")
+	b.follow(next).wants(t, "the code", http.StatusOK, "Sechsstelliger Code", `href="/login/next?lang=pt"`)
+	b.header.Set("Accept-Language", "pt-PT")
+	b.get("/login").wants(t, "Portuguese by the browser", http.StatusOK, "Palavra-passe")
+	b.get("/login?lang=xx").wants(t, "an unknown one", http.StatusOK, "Palavra-passe")
+}
