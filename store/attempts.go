@@ -16,9 +16,46 @@ type getter interface {
 	get(ctx context.Context, query string, args []any, dest ...any) (bool, error)
 }
 
-// Attempts implements authn.AttemptStore with one point read.
+// Attempts implements authn.AttemptStore with one point read, or none.
 func (s *Store) Attempts(ctx context.Context, key string) (authn.Attempts, error) {
-	return attempts(ctx, s, key)
+	header, ok := s.cache.header()
+	if !ok {
+		return attempts(ctx, s, key)
+	}
+	a, found, all := s.cache.attemptsUnder(header, key)
+	switch {
+	case found:
+		return a, nil
+	case !all:
+		s.cache.reads.Add(1)
+		return attempts(ctx, s, key)
+	}
+	rows, err := s.fewAttempts(ctx)
+	if err != nil {
+		return a, err
+	}
+	if a, found = rows[key]; !found && len(rows) > maxAttempts {
+		a, err = attempts(ctx, s, key)
+	}
+	s.cache.keepAttempts(header, rows)
+	return a, err
+}
+
+// fewAttempts reads all rows, or one more than the cache takes.
+func (s *Store) fewAttempts(ctx context.Context) (map[string]authn.Attempts, error) {
+	s.cache.reads.Add(1)
+	rows := map[string]authn.Attempts{}
+	const query = `SELECT key, failures, last_failure, blocked_until FROM attempts LIMIT $1`
+	err := s.each(ctx, query, []any{maxAttempts + 1}, func(scan func(...any) error) error {
+		var key string
+		var a authn.Attempts
+		var last, until int64
+		err := scan(&key, &a.Failures, &last, &until)
+		a.LastFailure, a.BlockedUntil = fromMicros(last), fromMicros(until)
+		rows[key] = a
+		return err
+	})
+	return rows, err
 }
 
 func attempts(ctx context.Context, from getter, key string) (a authn.Attempts, err error) {
@@ -32,7 +69,9 @@ func attempts(ctx context.Context, from getter, key string) (a authn.Attempts, e
 func (s *Store) UpdateAttempts(
 	ctx context.Context, key string, change func(authn.Attempts) (authn.Attempts, error),
 ) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	var after authn.Attempts
+	changed := func(c *cache) { c.changeAttempts(key, after) }
+	return s.writeTelling(ctx, changed, func(ctx context.Context, t *tx) error {
 		if err := t.lock(ctx, "attempts:"+key); err != nil {
 			return err
 		}
@@ -40,8 +79,7 @@ func (s *Store) UpdateAttempts(
 		if err != nil {
 			return err
 		}
-		after, err := change(before)
-		if err != nil {
+		if after, err = change(before); err != nil {
 			return err
 		}
 		return putAttempts(ctx, t, key, after)

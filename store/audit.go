@@ -58,7 +58,7 @@ func (i auditInsert) query(t *tx) string {
 
 // AppendAudit implements audit.Chain.
 func (s *Store) AppendAudit(ctx context.Context, link func(audit.Head) ([]audit.Row, audit.Head, error)) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
 		if err := t.lock(ctx, "audit"); err != nil {
 			return err
 		}

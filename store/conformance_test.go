@@ -32,6 +32,8 @@ var conformance = []struct {
 		})
 	}},
 	{"attempts are purged", testPurgeAttempts},
+	{"what a sign-in reads: a change is seen at once", testSeenAtOnce},
+	{"what a sign-in reads: nothing older than what was acknowledged", testNothingOlder},
 	{"one of fifty uses a single-use row", testUseOnce},
 	{"used keys are purged", testPurgeUsed},
 	{"ping and clock", testGround},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/mfa"
 )
 
@@ -50,3 +51,25 @@ func (s *Store) Closing() bool {
 		return false
 	}
 }
+
+// Reads is how many rows were read although they might have been remembered.
+func (s *Store) Reads() int64 { return s.cache.reads.Load() }
+
+// FreezeHeader makes the cache read the header of another database, in which nothing changes.
+func (s *Store) FreezeHeader(still *Store) {
+	s.cache.index = still.cache.index
+	s.cache.last, _ = s.cache.header()
+}
+
+// FindLinkedWhile is FindLinked with something that happens between the read and the end.
+func (s *Store) FindLinkedWhile(ctx context.Context, provider, subject, environment string, happens func()) error {
+	_, err := s.cache.user(linkKey{provider, subject, environment}, func() (authn.ITUser, error) {
+		u, err := s.findLinked(ctx, provider, subject, environment)
+		happens()
+		return u, err
+	})
+	return err
+}
+
+// MaxAttempts is how many rows of attempts are remembered.
+const MaxAttempts = maxAttempts

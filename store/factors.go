@@ -42,7 +42,7 @@ func (s *Store) Holders(ctx context.Context) (holders []mfa.Holder, err error) {
 // UseStep implements mfa.DeviceStore. The comparison and the update are one statement, so the database decides a race.
 func (s *Store) UseStep(ctx context.Context, device string, step int64) (bool, error) {
 	const query = `UPDATE factors SET last_step = $1 WHERE id = $2 AND confirmed > 0 AND last_step < $1`
-	return s.change(ctx, query, step, device)
+	return s.changeTelling(ctx, nothing, query, step, device)
 }
 
 // RecoveryCodes implements mfa.RecoveryStore.
@@ -61,12 +61,19 @@ func (s *Store) RecoveryCodes(ctx context.Context, user string) (codes []mfa.Rec
 
 // UseRecoveryCode implements mfa.RecoveryStore.
 func (s *Store) UseRecoveryCode(ctx context.Context, id string, at time.Time) (bool, error) {
-	return s.change(ctx, `UPDATE recovery_codes SET used = $1 WHERE id = $2 AND used = 0`, micros(at), id)
+	return s.changeTelling(ctx, nothing, `UPDATE recovery_codes SET used = $1 WHERE id = $2 AND used = 0`, micros(at), id)
 }
 
 // change runs one statement as a transaction and tells whether it changed a row.
 func (s *Store) change(ctx context.Context, query string, args ...any) (changed bool, err error) {
-	err = s.write(ctx, func(ctx context.Context, tx *tx) error {
+	return s.changeTelling(ctx, (*cache).clear, query, args...)
+}
+
+// changeTelling is change as writeTelling is write.
+func (s *Store) changeTelling(
+	ctx context.Context, tell func(*cache), query string, args ...any,
+) (changed bool, err error) {
+	err = s.writeTelling(ctx, tell, func(ctx context.Context, tx *tx) error {
 		n, err := tx.exec(ctx, query, args...)
 		changed = n > 0
 		return err

@@ -18,12 +18,18 @@ import (
 	"github.com/idbridge/idbridge/testenv"
 )
 
-const childPath = "IDBRIDGE_STORE_TEST_CHILD"
+const (
+	childPath   = "IDBRIDGE_STORE_TEST_CHILD"
+	changerPath = "IDBRIDGE_STORE_TEST_CHANGER"
+)
 
-// TestMain lets the test binary play the process that is killed.
+// TestMain lets the test binary play the process that is killed, and the one that changes rows.
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childPath); path != "" {
 		writeForever(path)
+	}
+	if path := os.Getenv(changerPath); path != "" {
+		changeOnDemand(path)
 	}
 	os.Exit(m.Run())
 }

@@ -18,8 +18,14 @@ var (
 const onEnvironment = `u.key, u.username, u.active, COALESCE(i.id, 0),
 	EXISTS (SELECT 1 FROM factors f WHERE f.it_user = u.key AND f.confirmed > 0)`
 
-// FindLinked implements itusers.Finder. It is on the path of every sign-in: one statement, all of it by key.
+// FindLinked implements itusers.Finder. It is on the path of every sign-in: one statement, all of it by key, or none.
 func (s *Store) FindLinked(ctx context.Context, provider, subject, environment string) (authn.ITUser, error) {
+	return s.cache.user(linkKey{provider, subject, environment}, func() (authn.ITUser, error) {
+		return s.findLinked(ctx, provider, subject, environment)
+	})
+}
+
+func (s *Store) findLinked(ctx context.Context, provider, subject, environment string) (authn.ITUser, error) {
 	const query = `SELECT ` + onEnvironment + ` FROM links l
 		JOIN it_users u ON u.key = l.it_user
 		LEFT JOIN it_user_ids i ON i.it_user = u.key AND i.environment = $1

@@ -9,7 +9,7 @@ import (
 // number of callers on any number of nodes exactly one is. The key is kept until it is purged after expires. On an
 // error the caller must refuse: it may or may not have been the first.
 func (s *Store) UseOnce(ctx context.Context, kind, key string, expires time.Time) (first bool, err error) {
-	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+	err = s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
 		n, err := t.exec(ctx, `INSERT INTO single_use (kind, key, expires) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
 			kind, key, micros(expires))
 		first = n == 1

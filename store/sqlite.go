@@ -39,7 +39,7 @@ func openSQLite(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
-	w, err := migrateAndWrite(ctx, write)
+	w, err := migrateAndWrite(ctx, write, path)
 	if err != nil {
 		_ = write.Close()
 		return nil, authn.Errorf(authn.Unavailable, authn.ReasonOf(err), "%s: %w", path, err)
@@ -51,14 +51,14 @@ func openSQLite(ctx context.Context, c Config) (*Store, error) {
 	conns := orDefault(c.Conns, 8)
 	read.SetMaxOpenConns(conns)
 	read.SetMaxIdleConns(conns)
-	return &Store{driver: SQLite, db: read, writer: w}, nil
+	return &Store{driver: SQLite, db: read, writer: w, cache: w.cache}, nil
 }
 
-func migrateAndWrite(ctx context.Context, db *sql.DB) (*writer, error) {
+func migrateAndWrite(ctx context.Context, db *sql.DB, path string) (*writer, error) {
 	if err := migrateSQLite(ctx, db); err != nil {
 		return nil, err
 	}
-	return newWriter(ctx, db)
+	return newWriter(ctx, db, path)
 }
 
 // makePrivate makes the file before SQLite would, because SQLite leaves its mode to the umask; the WAL takes it over.

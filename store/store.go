@@ -8,7 +8,8 @@
 // One file per subject, with methods on *Store. Queries are constants in one text for both databases: parameters are
 // $1, $2 ..., types and columns are those of migrations/*.sql. Read with get and each; write with write, whose function
 // gets a tx with get, each and exec. Read-modify-write calls tx.lock first: SQLite has one writer at a time anyway,
-// PostgreSQL needs it, also where there is no row yet to lock. Then add a test to the table in conformance_test.go.
+// PostgreSQL needs it, also where there is no row yet to lock. A write that changes nothing of what Attempts and FindLinked
+// read may say so with writeTelling, and spare the cache. Then add a test to the table in conformance_test.go.
 //
 // # Durability
 //
@@ -53,6 +54,7 @@ type Store struct {
 	db     *sql.DB  // SQLite: reads only; PostgreSQL: everything
 	stmts  sync.Map // query text → *sql.Stmt of db; SQLite only, pgx keeps statements by itself
 	writer *writer  // SQLite only
+	cache  *cache   // SQLite only, and may be nil there
 }
 
 // Open connects, and brings the tables up to this program's version. Several processes may do so at once.
@@ -198,8 +200,14 @@ func (t *tx) lock(ctx context.Context, name string) error {
 // returned as it is. change may be called more than once. On SQLite ctx counts until the transaction begins; from then
 // on write waits for the true outcome.
 func (s *Store) write(ctx context.Context, change func(context.Context, *tx) error) error {
+	return s.writeTelling(ctx, (*cache).clear, change)
+}
+
+// writeTelling is write for a change that leaves most or all of what the cache holds as it is: tell says what it did not.
+// Where in doubt, use write.
+func (s *Store) writeTelling(ctx context.Context, tell func(*cache), change func(context.Context, *tx) error) error {
 	if s.writer != nil {
-		return s.writer.do(ctx, change)
+		return s.writer.do(ctx, tell, change)
 	}
 	return s.writePostgres(ctx, change)
 }

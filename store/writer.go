@@ -24,6 +24,8 @@ type writer struct {
 	db    *sql.DB
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt // of conn
+	cache *cache               // may be nil
+	seen  int64                // PRAGMA data_version after the last commit
 	jobs  chan *job
 	quit  chan struct{} // closed by close
 	done  chan struct{} // closed when the goroutine has ended
@@ -35,9 +37,11 @@ type writer struct {
 type job struct {
 	ctx     context.Context
 	change  func(context.Context, *tx) error
+	changed func(*cache) // told after the commit
 	state   atomic.Int32
 	outcome chan error // buffered
 	err     error      // of change
+	wrote   bool       // a statement of it changed a row
 }
 
 const (
@@ -46,7 +50,7 @@ const (
 	givenUp
 )
 
-func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
+func newWriter(ctx context.Context, db *sql.DB, path string) (*writer, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, explain(err)
@@ -55,6 +59,10 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 		db: db, conn: conn, stmts: map[string]*sql.Stmt{},
 		jobs: make(chan *job, queueLength), quit: make(chan struct{}), done: make(chan struct{}),
 	}
+	if w.seen, err = w.dataVersion(ctx); err != nil {
+		return nil, explain(err)
+	}
+	w.cache = newCache(path)
 	go w.loop()
 	return w, nil
 }
@@ -62,8 +70,8 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 var errClosed = authn.Errorf(authn.Unavailable, "store_unavailable", "the store is closed")
 
 // do hands a write to the writer and waits for its outcome.
-func (w *writer) do(ctx context.Context, change func(context.Context, *tx) error) error {
-	j := &job{ctx: ctx, change: change, outcome: make(chan error, 1)}
+func (w *writer) do(ctx context.Context, changed func(*cache), change func(context.Context, *tx) error) error {
+	j := &job{ctx: ctx, change: change, changed: changed, outcome: make(chan error, 1)}
 	select {
 	case w.jobs <- j:
 	case <-w.done:
@@ -131,12 +139,42 @@ func (w *writer) group(first *job) {
 		}
 	}
 	if err := w.exec(ctx, "COMMIT"); err != nil {
+		w.cache.lost()
 		w.fail(ctx, jobs, err)
 		return
 	}
+	w.committed(ctx, jobs)
 	for _, j := range jobs {
 		j.outcome <- j.err
 	}
+}
+
+// committed tells the cache what the jobs have changed.
+func (w *writer) committed(ctx context.Context, jobs []*job) {
+	if w.cache == nil {
+		return
+	}
+	var c commit
+	for _, j := range jobs {
+		if j.err == nil { // else it was undone
+			c.tell = append(c.tell, j.changed)
+			c.wrote = c.wrote || j.wrote
+		}
+	}
+	c.header, c.known = w.cache.header()
+	version, err := w.dataVersion(ctx)
+	c.alone = err == nil && version == w.seen
+	w.seen = version
+	w.cache.committed(c)
+}
+
+// dataVersion is a number that only commits of other connections change.
+func (w *writer) dataVersion(ctx context.Context) (n int64, err error) {
+	stmt, err := w.prepared(ctx, "PRAGMA data_version")
+	if err == nil {
+		err = stmt.QueryRowContext(ctx).Scan(&n)
+	}
+	return n, err
 }
 
 func (w *writer) collect(jobs []*job) []*job {
@@ -201,7 +239,12 @@ func (w *writer) call(ctx context.Context, j *job) (err error) {
 			if err != nil {
 				return nil, err
 			}
-			return stmt.ExecContext(ctx, args...)
+			res, err := stmt.ExecContext(ctx, args...)
+			if err == nil {
+				n, _ := res.RowsAffected()
+				j.wrote = j.wrote || n > 0
+			}
+			return res, err
 		},
 	})
 }
