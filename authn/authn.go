@@ -57,6 +57,10 @@ type Provider struct {
 	// Redirect signs people in at the source's own pages. Browsers only: a plugin call has nobody to send away.
 	Redirect RedirectProvider
 
+	// SignOut says where to send a browser whose session of ours has just ended, so that the source ends its own. A Redirect
+	// without URL means nowhere. Unavailable, Internal: then nothing more is done, ours has ended all the same.
+	SignOut func(ctx context.Context, identity Identity) (Redirect, error)
+
 	// ChangePassword replaces the password of an account that Find returned, as its owner, who proves the current one.
 	// BadCredentials when the current one is wrong, Unsuitable when the source's rules refuse the new one, Locked where
 	// the source does not let this account change it, Unavailable.

@@ -77,7 +77,8 @@ func (s *ServiceProvider) New(id, label string, c Config, route authn.Route) (au
 	s.mu.Lock()
 	s.providers[id] = p
 	s.mu.Unlock()
-	return authn.Provider{ID: id, Label: label, Match: match, Redirect: p, Check: p.check, Inspect: p.inspect}, nil
+	return authn.Provider{ID: id, Label: label, Match: match, Redirect: p, SignOut: p.signOut,
+		Check: p.check, Inspect: p.inspect}, nil
 }
 
 func (p *provider) newSource(m material) *source {

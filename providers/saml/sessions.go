@@ -66,7 +66,7 @@ func (n nameID) hash(idp, sp string) string {
 
 // remember keeps what single logout needs, before there is a session of ours. Without a store there is none.
 func (p *provider) remember(ctx context.Context, subject string, v verified) (string, error) {
-	if p.IdPSessions == nil {
+	if p.IdPSessions == nil || v.NameID == "" {
 		return "", nil
 	}
 	n := nameID{v.NameID, v.NameIDFormat, v.NameQualifier, v.SPNameQualifier}
