@@ -16,6 +16,7 @@ import (
 	"github.com/idbridge/idbridge/keyring"
 	"github.com/idbridge/idbridge/providers/local"
 	"github.com/idbridge/idbridge/store"
+	"github.com/idbridge/idbridge/testenv"
 )
 
 // bench is a provider and a manager on a real database.
@@ -160,8 +161,11 @@ func TestOnlyWithinTheWindow(t *testing.T) {
 	must(t, err)
 	b.want(t, "bg-ann", chosen, authn.Locked, "not_activated")
 
+	_, err = b.Activate(t.Context(), "bg-ann", time.Hour)
+	must(t, err)
 	b.config.AlwaysActive = true
 	b.open(t)
+	b.now = b.now.Add(2 * time.Hour)
 	id, err = b.signIn(t, "bg-ann", chosen)
 	if err != nil || !id.Until.IsZero() {
 		t.Errorf("always active: until %v, %v", id.Until, err)
@@ -297,6 +301,42 @@ func TestRemoveAndMakeAnew(t *testing.T) {
 	_, err = b.provider.Password.Verify(t.Context(), account, chosen)
 	want(t, err, authn.BadCredentials, "unknown_user")
 	want(t, b.provider.ChangePassword(t.Context(), account, chosen, "another battery"), authn.BadCredentials, "unknown_user")
+}
+
+// overtaken is a store in which somebody else is faster with every change.
+type overtaken struct{ *store.Store }
+
+func (s overtaken) ReplaceLocalPassword(ctx context.Context, subject string, was []byte, next local.Password) (bool, error) {
+	if _, err := s.Store.ReplaceLocalPassword(ctx, subject, was, local.Password{Sealed: append([]byte("theirs"), was...)}); err != nil {
+		return false, err
+	}
+	return s.Store.ReplaceLocalPassword(ctx, subject, was, next)
+}
+
+func TestTheSlowerOfTwoChangesIsToldSo(t *testing.T) {
+	b := newBench(t, local.Config{})
+	b.account(t, "bg-ann", chosen)
+	slower := local.NewManagerWith(overtaken{b.store}, b.ring, b.cost, func() time.Time { return b.now })
+	_, err := slower.Change(t.Context(), "bg-ann", chosen, "another battery")
+	want(t, err, authn.Unavailable, "account_changed")
+	_, _, err = slower.Reset(t.Context(), "bg-ann")
+	want(t, err, authn.Unavailable, "account_changed")
+}
+
+// What PostgreSQL could not even be asked for is nobody's name, and no fault of the store.
+func TestNamesThatNoDatabaseHolds(t *testing.T) {
+	b := newBench(t, local.Config{})
+	dsn := testenv.Postgres(t).NewDatabase(t)
+	s, err := store.Open(t.Context(), store.Config{Driver: store.Postgres, DSN: authn.Secret(dsn)})
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	b.store = s
+	b.open(t)
+	b.account(t, "bg-ann", chosen)
+	for _, name := range []string{"bg-ann\x00", "\x00", "bg-\xff", "bg-ann\xed\xa0\x80"} {
+		b.want(t, name, chosen, authn.BadCredentials, "unknown_user")
+	}
+	b.want(t, "bg-ann", chosen, authn.OK, "")
 }
 
 func TestNames(t *testing.T) {
