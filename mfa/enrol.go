@@ -27,17 +27,13 @@ type Enrolment struct {
 // confirmed. Who may enrol is for the caller to decide. Locked (too_many_devices), Unavailable, Internal.
 func (s *Service) Enrol(ctx context.Context, user authn.ITUser) (Enrolment, error) {
 	secret, id := newSecret(), rand.Text()
-	uri, err := keyURI(s.Issuer, user.Username, secret)
-	if err != nil {
-		return Enrolment{}, authn.Errorf(authn.Internal, "enrolment", "key URI: %w", err)
-	}
 	sealed, err := s.Sealer.Seal(secret, SecretAD(user.Key, id))
 	if err != nil {
 		return Enrolment{}, authn.Errorf(authn.Internal, "enrolment", "sealing the secret: %w", err)
 	}
 	err = s.Store.AddDevice(ctx, Device{ID: id, User: user.Key, Sealed: sealed, Created: s.Now()})
 	typed := authn.Secret(grouped(base32Text.EncodeToString(secret), " "))
-	return Enrolment{ID: id, URI: uri, Secret: typed}, storeError(err)
+	return Enrolment{ID: id, URI: keyURI(s.Issuer, user.Username, secret), Secret: typed}, storeError(err)
 }
 
 // CheckLimit refuses one more device beside those that are confirmed: Locked (too_many_devices). The store asks inside
@@ -139,8 +135,8 @@ func (s *Service) RecoveryLeft(ctx context.Context, user authn.ITUser) (int, err
 	return n, storeError(err)
 }
 
-// Reset removes the user's devices and recovery codes, and lifts a block by wrong codes. It tells how many devices
-// there were. The user then has no second factor.
+// Reset removes the user's devices, recovery codes and enrolment code, and lifts a block by wrong codes. It tells how many
+// devices there were. The user then has no second factor.
 func (s *Service) Reset(ctx context.Context, user authn.ITUser) (int, error) {
 	n, err := s.Store.RemoveFactors(ctx, user.Key)
 	if err != nil {

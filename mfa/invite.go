@@ -20,13 +20,14 @@ type InvitationStore interface {
 // InviteFor is how long an enrolment code may be used.
 const InviteFor = 24 * time.Hour
 
-// An enrolment code is 16 letters out of 20, in fours: 69 bits, and the throttle counts guesses.
-const inviteLetters = 16
+// reasonWrongInvite is the reason of a code that is not the user's last one, was used, or is too old.
+const reasonWrongInvite = "wrong_invite"
 
 // Invite makes a one-time enrolment code, with which the user may set up a first second factor on the way of signing in.
-// An earlier one is worth nothing from now on. It is returned once and kept nowhere. Unavailable, Internal.
+// It has as many letters as a recovery code. An earlier one is worth nothing from now on, and a block by wrong codes is
+// lifted. It is returned once and kept nowhere. Who may invite is for the caller to decide. Unavailable, Internal.
 func (s *Service) Invite(ctx context.Context, user authn.ITUser) (code authn.Secret, expires time.Time, err error) {
-	letters, err := randomLetters(inviteLetters)
+	letters, err := randomLetters(recoveryLetters)
 	if err != nil {
 		return "", time.Time{}, authn.Errorf(authn.Internal, "enrolment", "making a code: %w", err)
 	}
@@ -34,17 +35,17 @@ func (s *Service) Invite(ctx context.Context, user authn.ITUser) (code authn.Sec
 	if err := s.Store.AddInvitation(ctx, user.Key, inviteHash(user.Key, letters), expires); err != nil {
 		return "", time.Time{}, storeError(err)
 	}
-	return authn.Secret(grouped(letters, "-")), expires, nil
+	return authn.Secret(grouped(letters, "-")), expires, s.throttle.Clear(ctx, ThrottleKey(user.Key))
 }
 
 // Redeem uses an enrolment code up. The attempt is counted, with the codes of the user's second factor, before anything is
-// compared. BadCredentials (wrong_code) when it is wrong, used or too old; Locked after too many; Unavailable.
+// compared. BadCredentials (wrong_invite) when it is wrong, used or too old; Locked after too many; Unavailable.
 func (s *Service) Redeem(ctx context.Context, user authn.ITUser, code authn.Secret) error {
 	letters := strings.ReplaceAll(strings.ToUpper(code.Reveal()), "-", "")
 	return s.counted(ctx, ThrottleKey(user.Key), func() error {
 		used, err := s.Store.UseInvitation(ctx, user.Key, inviteHash(user.Key, letters), s.Now())
 		if err == nil && !used {
-			return refuse(reasonWrong)
+			return refuse(reasonWrongInvite)
 		}
 		return err
 	})

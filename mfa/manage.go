@@ -16,8 +16,9 @@ type ManagementStore interface {
 	// RemoveDevice removes a user's confirmed device, the only one just if last is true, and with that one the recovery
 	// codes. It tells whether it was removed.
 	RemoveDevice(ctx context.Context, user, device string, last bool) (bool, error)
-	// ReplaceRecoveryCodes keeps codes in the place of all that the user has.
-	ReplaceRecoveryCodes(ctx context.Context, user string, codes []RecoveryCode) error
+	// ReplaceRecoveryCodes keeps codes in the place of all that the user has, and tells whether it did: not without a
+	// confirmed device, for they would be a factor that nobody can see.
+	ReplaceRecoveryCodes(ctx context.Context, user string, codes []RecoveryCode) (bool, error)
 }
 
 const maxDeviceName = 64 // characters
@@ -51,14 +52,19 @@ func (s *Service) Remove(ctx context.Context, user authn.ITUser, device string, 
 	return storeError(err)
 }
 
-// RenewRecovery makes recovery codes in the place of those that the user has. They are never shown again. Unavailable.
+// RenewRecovery makes recovery codes in the place of those that the user has. They are never shown again.
+// BadCredentials (no_device) without a confirmed device, Unavailable.
 func (s *Service) RenewRecovery(ctx context.Context, user authn.ITUser) ([]authn.Secret, error) {
 	shown, codes, err := newRecoveryCodes(user.Key)
-	if err == nil {
-		err = s.Store.ReplaceRecoveryCodes(ctx, user.Key, codes)
-	}
 	if err != nil {
 		return nil, storeError(err)
+	}
+	kept, err := s.Store.ReplaceRecoveryCodes(ctx, user.Key, codes)
+	switch {
+	case err != nil:
+		return nil, storeError(err)
+	case !kept:
+		return nil, refuse("no_device")
 	}
 	return shown, nil
 }

@@ -3,6 +3,8 @@ package mfa_test
 import (
 	"bytes"
 	"image/color"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -29,25 +31,89 @@ func TestInvitation(t *testing.T) {
 		t.Helper()
 		code, expires, err := b.Invite(t.Context(), user)
 		if err != nil || !expires.Equal(b.now.Add(24*time.Hour)) ||
-			!regexp.MustCompile(`^([BCDFGHJKLMNPQRSTVWXZ]{4}-){3}[BCDFGHJKLMNPQRSTVWXZ]{4}$`).MatchString(code.Reveal()) {
+			!regexp.MustCompile(`^([BCDFGHJKLMNPQRSTVWXZ]{4}-){4}[BCDFGHJKLMNPQRSTVWXZ]{4}$`).MatchString(code.Reveal()) {
 			t.Fatalf("%s, until %s: %v", code.Reveal(), expires, err)
 		}
 		return code
 	}
 	old, code := invite(ann), invite(ann)
-	wantReason(t, "an earlier code", b.Redeem(t.Context(), ann, old), "wrong_code")
-	wantReason(t, "another user's code", b.Redeem(t.Context(), bob, code), "wrong_code")
+	wantReason(t, "an earlier code", b.Redeem(t.Context(), ann, old), "wrong_invite")
+	wantReason(t, "another user's code", b.Redeem(t.Context(), bob, code), "wrong_invite")
 	if err := b.Redeem(t.Context(), ann, authn.Secret(strings.ToLower(strings.ReplaceAll(code.Reveal(), "-", "")))); err != nil {
 		t.Errorf("typed without dashes: %v", err)
 	}
-	wantReason(t, "the code again", b.Redeem(t.Context(), ann, code), "wrong_code")
+	wantReason(t, "the code again", b.Redeem(t.Context(), ann, code), "wrong_invite")
 	late := invite(ann)
 	b.now = b.now.Add(24 * time.Hour)
-	wantReason(t, "a code of yesterday", b.Redeem(t.Context(), ann, late), "wrong_code")
+	wantReason(t, "a code of yesterday", b.Redeem(t.Context(), ann, late), "wrong_invite")
 	last := invite(ann)
-	wantReason(t, "wrong", b.Redeem(t.Context(), ann, "wrong"), "wrong_code")
-	wantReason(t, "wrong again", b.Redeem(t.Context(), ann, ""), "wrong_code")
+	for _, wrong := range []authn.Secret{"wrong", "", "BCDF-GHJK-LMNP-QRST-VWXZ"} {
+		wantReason(t, "wrong", b.Redeem(t.Context(), ann, wrong), "wrong_invite")
+	}
 	wantReason(t, "the right code after too many", b.Redeem(t.Context(), ann, last), "throttled")
+	wantReason(t, "the same at another node", b.node(t).Redeem(t.Context(), ann, last), "throttled")
+	wantReason(t, "the administrator's next one", b.Redeem(t.Context(), ann, invite(ann)), "ok")
+
+	removed := invite(ann)
+	if _, err := b.Reset(t.Context(), ann); err != nil {
+		t.Error(err)
+	}
+	wantReason(t, "after a reset", b.Redeem(t.Context(), ann, removed), "wrong_invite")
+}
+
+// A recovery code is no enrolment code, nor the other way round, although they look alike; nor is a row that somebody
+// copied to another table or user.
+func TestInvitationsAndRecoveryCodesAreNotTheSame(t *testing.T) {
+	b := newBench(t)
+	_, recovery := b.enrolled(t, ann)
+	code, _, err := b.Invite(t.Context(), ann)
+	ok(t, err)
+	wantReason(t, "an enrolment code as a second factor", b.check(t, ann, code.Reveal()), "wrong_code")
+	wantReason(t, "a recovery code as an enrolment code", b.Redeem(t.Context(), ann, recovery[0]), "wrong_invite")
+	rows, err := b.store.RecoveryCodes(t.Context(), ann.Key)
+	ok(t, err)
+	for i, row := range rows {
+		b.now = b.now.Add(time.Hour) // out of the way of the throttle
+		ok(t, b.store.AddInvitation(t.Context(), ann.Key, row.Hash, b.now.Add(time.Hour)))
+		for _, r := range recovery[i : i+1] {
+			wantReason(t, "a recovery code's row", b.Redeem(t.Context(), ann, r), "wrong_invite")
+		}
+	}
+	hash := func(user authn.ITUser, code authn.Secret) bool {
+		used, err := b.store.UseInvitation(t.Context(), user.Key, mfa.InviteHash(user.Key, code), b.now)
+		ok(t, err)
+		return used
+	}
+	code, expires, err := b.Invite(t.Context(), ann)
+	ok(t, err)
+	ok(t, b.store.AddInvitation(t.Context(), bob.Key, mfa.InviteHash(ann.Key, code), expires))
+	wantReason(t, "another user's row", b.Redeem(t.Context(), bob, code), "wrong_invite")
+	if !hash(ann, code) {
+		t.Error("the rows above were not what this test takes them for")
+	}
+}
+
+// Neither enrolment codes nor what could be typed as one is on disk.
+func TestInvitationsAreNotOnDisk(t *testing.T) {
+	b := newBench(t)
+	code, _, err := b.Invite(t.Context(), ann)
+	ok(t, err)
+	files, err := filepath.Glob(filepath.Join(b.dir, "*"))
+	ok(t, err)
+	var all []byte
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		ok(t, err)
+		all = append(all, content...)
+	}
+	if !bytes.Contains(all, mfa.InviteHash(ann.Key, code)) {
+		t.Error("nothing was written")
+	}
+	for _, canary := range []string{code.Reveal(), strings.ReplaceAll(code.Reveal(), "-", "")} {
+		if bytes.Contains(all, []byte(canary)) {
+			t.Error("the code is on disk")
+		}
+	}
 }
 
 // Of two nodes that redeem one code at once, one succeeds.
@@ -84,6 +150,9 @@ func TestManagingDevices(t *testing.T) {
 	wantReason(t, "removing the only one", b.Remove(t.Context(), ann, p.id, false), "no_device")
 	wantReason(t, "removing another's", b.Remove(t.Context(), bob, p.id, true), "no_device")
 
+	waiting := b.begin(t, bob) // no device yet
+	_, err = b.RenewRecovery(t.Context(), bob)
+	wantReason(t, "recovery codes beside "+waiting.id, err, "no_device")
 	fresh, err := b.RenewRecovery(t.Context(), ann)
 	if err != nil || len(fresh) != 10 {
 		t.Fatalf("%d codes, %v", len(fresh), err)

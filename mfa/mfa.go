@@ -57,7 +57,8 @@ type EnrolmentStore interface {
 	// ConfirmDevice confirms a device that is not yet, with the step of its first code, and keeps the recovery codes
 	// unless the user has unused ones. It tells whether this call confirmed the device, and whether it kept the codes.
 	ConfirmDevice(ctx context.Context, d Device, codes []RecoveryCode) (confirmed, kept bool, err error)
-	// RemoveFactors removes a user's devices and recovery codes and tells how many confirmed devices there were.
+	// RemoveFactors removes a user's devices, recovery codes and enrolment code, and tells how many confirmed devices
+	// there were.
 	RemoveFactors(ctx context.Context, user string) (int, error)
 }
 

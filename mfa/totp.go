@@ -3,12 +3,13 @@ package mfa
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/pquerna/otp"
 	"github.com/pquerna/otp/hotp"
-	"github.com/pquerna/otp/totp"
 
 	"github.com/idbridge/idbridge/authn"
 )
@@ -42,17 +43,16 @@ func newSecret() []byte {
 }
 
 // keyURI is what an authenticator app reads from the QR code (the Key URI format). A colon separates issuer and account
-// there, so the account may not hold one.
-func keyURI(issuer, account string, secret []byte) (authn.Secret, error) {
-	key, err := totp.Generate(totp.GenerateOpts{
-		Issuer: issuer, AccountName: strings.ReplaceAll(account, ":", "_"), Secret: secret,
-		Period: period, Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1,
-	})
-	if err != nil {
-		return "", err
-	}
-	return authn.Secret(key.String()), nil
+// there, so the account may not hold one. Everything is escaped that any app could take for a separator: the library's own
+// writer leaves & and + in an issuer as they are, which cuts the name off or shows a blank.
+func keyURI(issuer, account string, secret []byte) authn.Secret {
+	issuer, account = uriText(issuer), uriText(strings.ReplaceAll(account, ":", "_"))
+	return authn.Secret(fmt.Sprintf("otpauth://totp/%s:%s?algorithm=SHA1&digits=%d&issuer=%s&period=%d&secret=%s",
+		issuer, account, codeDigits, issuer, period, base32Text.EncodeToString(secret)))
 }
+
+// uriText escapes text for path and query alike. A blank is %20: some apps show a plus sign as it is.
+func uriText(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
 
 // grouped writes text in fours, for people who type it.
 func grouped(text, separator string) string {

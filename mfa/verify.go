@@ -68,7 +68,7 @@ func (s *Service) counted(ctx context.Context, key string, attempt func() error)
 	ended := context.WithoutCancel(ctx)    // a caller that hangs up must not undo the count
 	defer func() { _ = a.Failed(ended) }() // only a panic leaves it open until here
 	err = attempt()
-	if authn.ReasonOf(err) == reasonWrong {
+	if reason := authn.ReasonOf(err); reason == reasonWrong || reason == reasonWrongInvite {
 		return errors.Join(err, a.Failed(ended))
 	}
 	if abandoned := a.Abandoned(ended); abandoned != nil {

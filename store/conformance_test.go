@@ -45,6 +45,8 @@ var conformance = []struct {
 	{"audit is purged from the front", testAuditPurge},
 	{"audit of one user", testAuditOf},
 	{"factors: steps, codes and enrolments have one winner", testFactors},
+	{"factors: names, removal, new recovery codes", testManaging},
+	{"enrolment codes", testInvitations},
 	{"break-glass accounts", testLocalAccounts},
 	{"break-glass accounts: rotation", testLocalRotation},
 	{"data keys: nodes that race get the same one", testDataKeys},

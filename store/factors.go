@@ -176,8 +176,12 @@ func (s *Store) RemoveFactors(ctx context.Context, user string) (devices int, er
 		if _, err := tx.exec(ctx, `DELETE FROM factors WHERE it_user = $1`, user); err != nil {
 			return err
 		}
-		_, err = tx.exec(ctx, `DELETE FROM recovery_codes WHERE it_user = $1`, user)
-		return err
+		for _, remove := range []string{`DELETE FROM recovery_codes WHERE it_user = $1`, `DELETE FROM invites WHERE it_user = $1`} {
+			if _, err := tx.exec(ctx, remove, user); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return devices, err
 }

@@ -37,17 +37,22 @@ func (s *Store) RemoveDevice(ctx context.Context, user, device string, last bool
 }
 
 // ReplaceRecoveryCodes implements mfa.ManagementStore.
-func (s *Store) ReplaceRecoveryCodes(ctx context.Context, user string, codes []mfa.RecoveryCode) error {
-	return s.write(ctx, func(ctx context.Context, tx *tx) error {
+func (s *Store) ReplaceRecoveryCodes(ctx context.Context, user string, codes []mfa.RecoveryCode) (kept bool, err error) {
+	err = s.write(ctx, func(ctx context.Context, tx *tx) error {
+		kept = false
 		if err := tx.lock(ctx, "factors "+user); err != nil {
+			return err
+		}
+		if n, err := confirmedDevices(ctx, tx, user); err != nil || n == 0 {
 			return err
 		}
 		if _, err := tx.exec(ctx, `DELETE FROM recovery_codes WHERE it_user = $1`, user); err != nil {
 			return err
 		}
-		_, err := addRecoveryCodes(ctx, tx, user, codes)
+		kept, err = addRecoveryCodes(ctx, tx, user, codes)
 		return err
 	})
+	return kept && err == nil, err
 }
 
 // AddInvitation implements mfa.InvitationStore.

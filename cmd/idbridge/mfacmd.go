@@ -97,24 +97,33 @@ func newMFAInvite(s *settings) *cobra.Command {
 password. It works once, for a day, and takes the place of an earlier one. Hand it over in person or by telephone.`,
 		Example: "  idbridge mfa invite alice", Args: exactly("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withBackend(cmd, s, func(b *backend) error {
-				user, err := b.findUser(cmd.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				code, expires, err := b.factors.Invite(cmd.Context(), user)
-				if err != nil {
-					return err
-				}
-				if err := b.note(cmd.Context(), audit.Record{Action: audit.FactorInvited, ITUser: user.Username}); err != nil {
-					return err
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s\nfor %s, once, until %s\n", code.Reveal(), printable(user.Username),
-					expires.Format("2006-01-02 15:04 MST"))
-				return nil
-			})
+			return withBackend(cmd, s, func(b *backend) error { return invite(cmd, b, args[0]) })
 		},
 	}
+}
+
+func invite(cmd *cobra.Command, b *backend, username string) error {
+	user, err := b.findUser(cmd.Context(), username)
+	if err != nil {
+		return err
+	}
+	devices, err := b.factors.Devices(cmd.Context(), user)
+	if err != nil {
+		return err
+	}
+	if len(devices) > 0 { // the portal would ask for a code of it, and never for this one
+		return fmt.Errorf("%s has a second factor already (idbridge mfa reset %s takes it away)", printable(user.Username), username)
+	}
+	code, expires, err := b.factors.Invite(cmd.Context(), user)
+	if err != nil {
+		return err
+	}
+	until := expires.UTC().Format(time.RFC3339)
+	if err := b.note(cmd.Context(), audit.Record{Action: audit.FactorInvited, ITUser: user.Username, Detail: "until " + until}); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s\nfor %s, once, until %s\n", code.Reveal(), printable(user.Username), until)
+	return nil
 }
 
 func newMFAList(s *settings) *cobra.Command {
@@ -167,8 +176,10 @@ func listFactors(cmd *cobra.Command, b *backend, username, output string) error 
 		return err
 	}
 	type device struct {
-		ID    string    `json:"id"`
-		Since time.Time `json:"since"`
+		ID       string    `json:"id"`
+		Name     string    `json:"name"`
+		Since    time.Time `json:"since"`
+		LastUsed time.Time `json:"last_used"`
 	}
 	value := struct {
 		Devices       []device `json:"devices"`
@@ -176,8 +187,10 @@ func listFactors(cmd *cobra.Command, b *backend, username, output string) error 
 	}{[]device{}, left}
 	rows := [][]string{}
 	for _, d := range devices {
-		value.Devices = append(value.Devices, device{d.ID, d.Confirmed})
-		rows = append(rows, []string{"authenticator app", "since " + d.Confirmed.Format(time.RFC3339)})
+		used := d.LastUsed().UTC()
+		value.Devices = append(value.Devices, device{d.ID, d.Name, d.Confirmed, used})
+		since := "since " + d.Confirmed.Format(time.RFC3339)
+		rows = append(rows, []string{"authenticator app", since, "used " + used.Format(time.RFC3339), d.Name})
 	}
 	rows = append(rows, []string{"recovery codes", fmt.Sprintf("%d left", left)})
 	return show(cmd.OutOrStdout(), output, nil, rows, value)

@@ -1,4 +1,4 @@
--- Break-glass accounts; administrators' enrolment codes; what people call their devices, and when those were last used.
+-- Break-glass accounts; administrators' enrolment codes; what people call their devices.
 
 -- +goose Up
 CREATE TABLE local_accounts (
@@ -18,4 +18,3 @@ CREATE TABLE invites (
 );
 
 ALTER TABLE factors ADD COLUMN name TEXT NOT NULL DEFAULT '';
-ALTER TABLE factors ADD COLUMN last_used BIGINT NOT NULL DEFAULT 0;
