@@ -49,6 +49,7 @@ type bridge struct {
 	dir    string
 	store  string // the store: section's body
 	extra  string // further top-level settings
+	more   string // further settings of the environment production
 	slapd  *testenv.SlapdServer
 	urls   []string
 	secret string
@@ -104,7 +105,7 @@ environments:
     credentials:
       username: production
       secret: %s
-  - name: quality
+%s  - name: quality
     path: QualityBridge
     ids: module
     credentials:
@@ -117,7 +118,7 @@ keys:
 log:
   level: debug
 providers:
-%s%s`, listen, metrics, listen, b.secret, b.secret, b.store, b.providers(), b.extra))
+%s%s`, listen, metrics, listen, b.secret, b.more, b.secret, b.store, b.providers(), b.extra))
 }
 
 func (b *bridge) ldapProvider() string {

@@ -98,7 +98,7 @@ func (d *door) capabilities(c call) answer {
 	a := fine(status{success: true})
 	a.pairs = []Setting{
 		{"UserPassword.Supported", truth(d.PasswordSupported)},
-		{"IntegratedAuthentication.Supported", truth(c.env.Integrated)},
+		{"IntegratedAuthentication.Supported", truth(c.env.Integrated && d.NamesSupported)},
 		{"ConfigurationAPI.Supported", truth(false)}, // Plugin_SetConfigurations is switched off
 		{"Cloud.Supported", truth(d.Cloud)},
 	}

@@ -99,6 +99,7 @@ type Config struct {
 
 	Settings          func() []Setting // for Plugin_GetAllConfigurations: only what is safe to show
 	PasswordSupported bool
+	NamesSupported    bool // some provider can look up a name that a web server has authenticated
 	Cloud             bool // may be used by an environment in OutSystems' cloud
 
 	// Observe is told of every answer: the method (empty when the call did not get that far), and an authn.Kind's name,

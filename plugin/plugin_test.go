@@ -89,7 +89,7 @@ func config(r *rig) plugin.Config {
 			{Environment: authn.Environment{Name: "module", IDs: authn.IDsModule, Integrated: true}, Username: "module",
 				Secret: "fedcba9876543210fedcba9876543210"},
 		},
-		SignIns: r.core, Doctor: r.core, Journal: r.journal, PasswordSupported: true,
+		SignIns: r.core, Doctor: r.core, Journal: r.journal, PasswordSupported: true, NamesSupported: true,
 		Settings: func() []plugin.Setting { return []plugin.Setting{{Name: "a<b", Value: "c&d"}} },
 		NewID:    func() string { n++; return fmt.Sprintf("ID-%d", n) },
 		Log:      slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -271,6 +271,10 @@ func TestCapabilitiesAndSettings(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s: %s\nwant %s", environment, got, want)
 		}
+	}
+	nobody := newRig(t, func(c *plugin.Config) { c.NamesSupported = false }).say(t, "module", operation("Plugin_GetCapabilities"))
+	if !strings.Contains(nobody, capability("IntegratedAuthentication", "False")) {
+		t.Errorf("no provider could look a name up: %s", nobody)
 	}
 	got := newRig(t).say(t, "production", operation("Plugin_GetAllConfigurations"))
 	const want = `<Configuration><PluginAPIConfigurationParameter><Name>a&lt;b</Name><Value>c&amp;d</Value>` +

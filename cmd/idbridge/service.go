@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,8 @@ func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
 	w.door, err = plugin.New(plugin.Config{
 		Name: b.config.Plugin.Name, PublicURL: b.config.Plugin.PublicURL, PortalURL: b.config.Plugin.PortalURL,
 		Environments: b.config.callers(), SignIns: service, Doctor: w.doctor, Journal: b.journal, NewID: newID,
-		Settings: b.config.shown, PasswordSupported: true, Cloud: b.config.Plugin.Cloud, Observe: m.call, Log: log,
+		Settings: b.config.shown, PasswordSupported: true, NamesSupported: slices.ContainsFunc(list, canLookUp),
+		Cloud: b.config.Plugin.Cloud, Observe: m.call, Log: log,
 	})
 	return w, err
 }
@@ -64,6 +66,8 @@ func newService(b *backend, m *metrics, log *slog.Logger, list []authn.Provider,
 		Panicked: func(id string, value any, stack []byte) { logPanic(log, id, value, stack) },
 	})
 }
+
+func canLookUp(p authn.Provider) bool { return p.Lookup != nil }
 
 // logPanic tells of a bug. Only the runtime's own words are shown: another value could hold what somebody typed.
 func logPanic(log *slog.Logger, id string, value any, stack []byte) {
