@@ -13,8 +13,14 @@ import (
 
 // newDomainBridge is an installation in front of a domain controller. The settings are more lines for its provider.
 func newDomainBridge(t *testing.T, settings string) (*bridge, *testenv.SambaDC) {
+	return newDomainBridgeOn(t, "driver: sqlite\n  path: idbridge.db", settings)
+}
+
+// newDomainBridgeOn is newDomainBridge on a store, given as the body of its section.
+func newDomainBridgeOn(t *testing.T, store, settings string) (*bridge, *testenv.SambaDC) {
 	dc := testenv.Samba(t, testenv.SambaConfig{})
 	b := emptyBridge(t)
+	b.store = store
 	b.providers = func() string {
 		return fmt.Sprintf(`  - id: corp
     type: activedirectory
