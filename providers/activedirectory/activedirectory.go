@@ -80,12 +80,13 @@ func (d *domain) Find(ctx context.Context, username string) (authn.Account, erro
 	if a, ok := d.memory.Recall(username); ok {
 		return a, nil
 	}
+	asked := d.now()
 	a, state, err := d.search(ctx, username)
 	if err != nil {
 		return authn.Account{}, err
 	}
 	d.memory.Remember(username, a)
-	d.readings.keep(a.Subject, state)
+	d.readings.keep(a.Subject, state, asked)
 	return a, nil
 }
 
@@ -158,7 +159,9 @@ func (d *domain) Verify(ctx context.Context, account authn.Account, password aut
 	if _, err := home.mayTry(ctx, account); err != nil {
 		return authn.Identity{}, err
 	}
-	if err := home.directory.Bind(ctx, account.Ref, password); err != nil {
+	err = home.directory.Bind(ctx, account.Ref, password)
+	d.readings.tried(account.Subject)
+	if err != nil {
 		return authn.Identity{}, err
 	}
 	if err := d.access.check(account.Groups); err != nil {

@@ -2,6 +2,7 @@ package activedirectory
 
 import (
 	"encoding/hex"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -177,22 +178,55 @@ func TestMayTry(t *testing.T) {
 func TestReadingsAreForgotten(t *testing.T) {
 	now := time.Now()
 	r := newReadings(func() time.Time { return now })
-	r.keep("a", state{badCount: 1})
+	r.keep("a", state{badCount: 1}, now)
 	if s, ok := r.take("a"); !ok || s.badCount != 1 {
 		t.Error("the reading is not there")
 	}
 	if _, ok := r.take("a"); ok {
 		t.Error("a reading served twice")
 	}
-	r.keep("a", state{})
+	r.keep("a", state{}, now)
 	now = now.Add(readingFor)
 	if _, ok := r.take("a"); ok {
 		t.Error("an old reading was believed")
 	}
 	for i := range maxKept + 10 {
-		r.keep(strings.Repeat("x", i%100)+string(rune(i)), state{})
+		r.keep(strings.Repeat("x", i%100)+string(rune(i)), state{}, now)
 	}
 	if len(r.kept) > maxKept {
 		t.Errorf("%d readings kept", len(r.kept))
+	}
+}
+
+// TestASearchBesideAnAttempt has not seen what the attempt did to the count of wrong passwords, so the next attempt
+// reads it anew: else every spelling of a name would be good for one attempt more.
+func TestASearchBesideAnAttempt(t *testing.T) {
+	f := startFake(t)
+	d := connect(t, f.config)
+	a, err := d.Find(t.Context(), "ana")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried, states := false, 0
+	f.entry = func(base, filter string, asked []string) []fakeEntry {
+		if base == fakeAna && slices.Contains(asked, attrBadCount) {
+			states++
+		}
+		if !tried && strings.Contains(filter, "sAMAccountName=ana") {
+			tried = true // while the other spelling is searched
+			if _, err := d.Verify(t.Context(), a, "x"); err != nil {
+				t.Error(err)
+			}
+		}
+		return honest(base, filter, asked)
+	}
+	again, err := d.Find(t.Context(), `EXAMPLE\ana`)
+	if err != nil || again.Subject != a.Subject || !tried || states != 0 {
+		t.Fatalf("%+v, %v, %d states read", again, err, states)
+	}
+	for want := 1; want <= 2; want++ {
+		if _, err := d.Verify(t.Context(), again, "x"); err != nil || states != want {
+			t.Errorf("attempt %d: %d states read, %v", want, states, err)
+		}
 	}
 }

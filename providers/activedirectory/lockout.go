@@ -131,22 +131,24 @@ func interval(n int64) time.Duration {
 }
 
 // readings keeps, for a moment, the states that searches have found, each for one attempt: the next one must see what
-// this one did to the count.
+// this one did to the count. A search for another spelling of the name, under way at the same time, has not.
 type readings struct {
 	now  func() time.Time
 	mu   sync.Mutex
-	kept map[string]state // by subject
+	kept map[string]state     // by subject
+	last map[string]time.Time // when the last attempt ended, by subject
 }
 
 func newReadings(now func() time.Time) *readings {
-	return &readings{now: now, kept: map[string]state{}}
+	return &readings{now: now, kept: map[string]state{}, last: map[string]time.Time{}}
 }
 
-func (r *readings) keep(subject string, s state) {
+// keep keeps a state that was asked for at a time.
+func (r *readings) keep(subject string, s state, asked time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	makeRoom(r.kept)
-	s.at = r.now()
+	s.at = asked
 	r.kept[subject] = s
 }
 
@@ -156,7 +158,15 @@ func (r *readings) take(subject string) (state, bool) {
 	defer r.mu.Unlock()
 	s, ok := r.kept[subject]
 	delete(r.kept, subject)
-	return s, ok && r.now().Sub(s.at) < readingFor
+	return s, ok && r.now().Sub(s.at) < readingFor && s.at.After(r.last[subject])
+}
+
+// tried makes readings void that are older than an attempt.
+func (r *readings) tried(subject string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	makeRoom(r.last)
+	r.last[subject] = r.now()
 }
 
 // makeRoom drops any entry of a full map: the cost is one search more.

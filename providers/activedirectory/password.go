@@ -47,6 +47,7 @@ func (d *domain) ChangePassword(ctx context.Context, account authn.Account, curr
 	}
 	if err == nil {
 		err = home.directory.Exchange(ctx, account.Ref, attrPassword, old, wanted)
+		d.readings.tried(account.Subject)
 	}
 	if authn.KindOf(err) == authn.Unsuitable {
 		return d.directory.By(home.whyUnsuitable(ctx, account, s, next))
