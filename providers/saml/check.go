@@ -75,7 +75,8 @@ func (p *provider) metadataFinding(known peer, tried time.Time, failed error) au
 	f := authn.Finding{Check: "metadata", Seen: p.config.EntityID}
 	switch until := known.validUntil; {
 	case failed != nil:
-		return warning("metadata", "it could not be refreshed at %s; what was read before serves: %v", tried.UTC().Format(time.RFC3339), failed)
+		return warning("metadata", "it could not be refreshed at %s; what was read before serves: %v",
+			tried.UTC().Format(time.RFC3339), failed)
 	case !until.IsZero() && p.config.Metadata.File != "" && p.soon(until):
 		return warning("metadata", "it is valid until %s: put a new file in its place", until.Format(time.DateOnly))
 	case p.source.byHand:
@@ -95,7 +96,7 @@ func (p *provider) certificateFindings(all []*x509.Certificate) (list []authn.Fi
 		}
 	}
 	for _, c := range all {
-		f := authn.Finding{Check: "signing certificate", Seen: fmt.Sprintf("%s, until %s", fingerprint(c)[:16], c.NotAfter.Format(time.DateOnly))}
+		f := authn.Finding{Check: "signing certificate", Seen: named(c)}
 		if c.NotAfter.Equal(last) && p.soon(last) && !p.config.AllowExpired {
 			f = warning(f.Check, "the last one ends on %s: ask the administrators of the identity provider for the next one",
 				last.Format(time.DateOnly))
@@ -114,12 +115,16 @@ func (p *provider) keyFindings(ctx context.Context) (list []authn.Finding) {
 		if !k.Ends.IsZero() {
 			continue
 		}
-		f := authn.Finding{Check: "our certificate", Seen: fmt.Sprintf("%s, until %s", fingerprint(k.certificate)[:16],
-			k.certificate.NotAfter.Format(time.DateOnly))}
+		f := authn.Finding{Check: "our certificate", Seen: named(k.certificate)}
 		if p.soon(k.certificate.NotAfter) {
 			f = warning(f.Check, "it ends on %s: idbridge saml rotate %s", k.certificate.NotAfter.Format(time.DateOnly), p.id)
 		}
 		list = append(list, f)
 	}
 	return list
+}
+
+// named is a certificate in a few words.
+func named(c *x509.Certificate) string {
+	return fmt.Sprintf("%s, until %s", fingerprint(c)[:16], c.NotAfter.Format(time.DateOnly))
 }

@@ -185,7 +185,8 @@ func (p *provider) logout(ctx context.Context, m incoming) (authn.Redirect, erro
 	first, err := p.Replays.Seen(ctx, p.id, "logout "+id, p.Now().Add(logoutFresh+2*p.config.ClockSkew))
 	switch {
 	case err != nil:
-		return authn.Redirect{}, authn.Errorf(authn.Unavailable, "replay_store", "whether the request was shown before is not known: %w", err)
+		return authn.Redirect{}, authn.Errorf(authn.Unavailable, "replay_store",
+			"whether the request was shown before is not known: %w", err)
 	case !first:
 		return authn.Redirect{}, refuse("replayed", "this LogoutRequest was accepted before")
 	}
@@ -246,13 +247,16 @@ func (p *provider) logoutResponse(ctx context.Context, m incoming, id, status st
 	}
 	binding, place, ok := sloWay(known, m.binding)
 	if !ok {
-		return authn.Redirect{}, authn.Errorf(authn.Unavailable, "no_endpoint", "the identity provider has no address for logout answers")
+		return authn.Redirect{}, authn.Errorf(authn.Unavailable, "no_endpoint",
+			"the identity provider has no address for logout answers")
 	}
 	r := saml.LogoutResponse{
 		ID: newID(), InResponseTo: id, Version: "2.0", IssueInstant: p.Now().UTC(), Destination: place.responses,
 		Issuer: &saml.Issuer{Value: p.entityID()}, Status: saml.Status{StatusCode: saml.StatusCode{Value: status}},
 	}
-	out := outgoing{field: "SAMLResponse", element: r.Element(), binding: binding, to: place.responses, relayState: m.relayState}
+	out := outgoing{
+		field: "SAMLResponse", element: r.Element(), binding: binding, to: place.responses, relayState: m.relayState,
+	}
 	if out.key, err = p.keys.signing(ctx); err != nil {
 		return authn.Redirect{}, err
 	}

@@ -24,6 +24,7 @@ func TestAnswersThatDoNotServe(t *testing.T) {
 		"transient NameID": {as: testenv.SAMLParty{NameIDFormat: "transient"}, reason: "nameid_not_persistent"},
 		"e-mail NameID": {as: testenv.SAMLParty{NameIDFormat: "emailAddress", NameIDFrom: "mail"},
 			configure: func(c *Config) { c.NameIDFormat = "any" }, reason: "nameid_not_persistent"},
+		"encrypted NameID":   {as: testenv.SAMLParty{EncryptID: true}, reason: "nameid_not_persistent"},
 		"no user name":       {configure: func(c *Config) { c.Attributes.Username = "cn" }, reason: "attribute_missing"},
 		"empty user name":    {configure: func(c *Config) { c.Attributes.Username = "empty" }, reason: "attribute_missing"},
 		"two user names":     {configure: func(c *Config) { c.Attributes.Username = "two" }, reason: "attribute_ambiguous"},
