@@ -195,7 +195,7 @@ func newGlassReset(s *settings) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := g.changed(cmd, account, "password reset"); err != nil {
+				if err := g.ended(cmd, account, "password reset"); err != nil {
 					return err
 				}
 				showFirst(cmd, account, password)
@@ -209,7 +209,7 @@ func newGlassActivate(s *settings) *cobra.Command {
 	var window time.Duration
 	cmd := &cobra.Command{
 		Use: "activate USER", Short: "Let an account sign in for a while",
-		Long:    "Lets an account sign in until a time. What it began within the window ends with it.",
+		Long:    "Lets an account sign in until a time. Its portal sessions end with the window, too.",
 		Example: "  idbridge breakglass activate bg-alice --for 4h",
 		Args:    exactly("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -231,7 +231,7 @@ func newGlassActivate(s *settings) *cobra.Command {
 
 func newGlassDeactivate(s *settings) *cobra.Command {
 	return &cobra.Command{
-		Use: "deactivate USER", Short: "Close an account's activation window",
+		Use: "deactivate USER", Short: "Close an account's activation window, and end what it began within",
 		Example: "  idbridge breakglass deactivate bg-alice", Args: exactly("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withGlass(cmd, s, func(g glass) error {
@@ -239,7 +239,7 @@ func newGlassDeactivate(s *settings) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return g.changed(cmd, account, "not active any more")
+				return g.ended(cmd, account, "not active any more")
 			})
 		},
 	}
@@ -255,10 +255,37 @@ func newGlassRemove(s *settings) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return errors.Join(g.unlink(cmd.Context(), account), g.changed(cmd, account, "removed"))
+				return errors.Join(g.ended(cmd, account, "removed"), g.unlink(cmd.Context(), account))
 			})
 		},
 	}
+}
+
+// ended ends the account's sessions and sign-in tokens at once, on every node, and records and tells what became of it.
+// Those that the IT user has by an account of a directory stay.
+func (g glass) ended(cmd *cobra.Command, a local.Account, what string) error {
+	ctx := cmd.Context()
+	sessions, err := g.store.EndAccountSessions(ctx, g.provider.ID, a.Subject, "")
+	tokens, tokensErr := g.revoke(ctx, a)
+	what += fmt.Sprintf("; %d session(s) ended, %d token(s) revoked", sessions, tokens)
+	return errors.Join(g.changed(cmd, a, what), err, tokensErr)
+}
+
+func (g glass) revoke(ctx context.Context, a local.Account) (revoked int, err error) {
+	user, err := g.owner(ctx, a)
+	if err != nil || user.Key == "" {
+		return 0, err // a token without its link is worth nothing
+	}
+	now := time.Now()
+	list, err := g.store.Tokens(ctx, user.Key, now)
+	for _, t := range list {
+		if t.Identity.Provider != g.provider.ID {
+			continue
+		}
+		n, revokeErr := g.store.RevokeTokens(ctx, user.Key, t.ID, now)
+		revoked, err = revoked+n, errors.Join(err, revokeErr)
+	}
+	return revoked, err
 }
 
 // unlink frees the IT user of a removed account for another one.
