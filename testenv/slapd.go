@@ -131,7 +131,7 @@ directory ` + dir + `/db
 maxsize 1073741824
 dbnosync
 index objectClass,uid,cn,mail,member,uniqueMember,memberUid,memberOf,entryUUID eq
-access to attrs=userPassword by anonymous auth by * none
+access to attrs=userPassword by self write by anonymous auth by * none
 access to * by dn.exact="` + SlapdBindDN + `" read by anonymous auth by self read by * none
 overlay memberof
 memberof-group-oc groupOfNames

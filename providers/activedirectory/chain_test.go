@@ -226,6 +226,13 @@ func TestForeignSecurityPrincipals(t *testing.T) {
 	if err := d.Check(t.Context()); err == nil || strings.Contains(err.Error(), dc.URL) { // the fake fails, Samba does not
 		t.Errorf("Check: %v", err)
 	}
+	inspected := ""
+	for _, f := range d.Inspect(t.Context(), func(string) {}) {
+		inspected += f.Check + ": " + f.Problem + "\n"
+	}
+	if want := "trusting example.test server " + dc.Address + ":636: \n"; !strings.Contains(inspected, want) {
+		t.Errorf("no %q in what was inspected:\n%s", want, inspected)
+	}
 	dc.Kill()
 	_, err = connect(t, f.config).Find(t.Context(), "pia")
 	wantReason(t, err, authn.Unavailable, "directory_unreachable")

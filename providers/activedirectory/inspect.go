@@ -20,29 +20,34 @@ const (
 
 // Inspect visits every domain controller and looks at what sign-ins depend on: clocks, the PDC emulator, the service
 // account, the lock-out policies, and how many people could be found. Of a forest it inspects the catalogue and every
-// domain.
-func (d *domain) Inspect(ctx context.Context, say func(string)) []authn.Finding {
+// domain, of domains that trust it the servers.
+func (d *domain) Inspect(ctx context.Context, say func(string)) (findings []authn.Finding) {
 	if d.forest == nil {
-		return d.inspect(ctx, say)
-	}
-	findings := d.forest.inspectCatalogue(ctx, d.now())
-	for _, one := range d.forest.domains {
-		for _, f := range one.inspect(ctx, say) {
-			f.Check = one.config.Domain + " " + f.Check
-			findings = append(findings, f)
+		findings = d.inspect(ctx, say)
+	} else {
+		findings = d.inspectServers(ctx, "global catalogue", d.forest.catalogue)
+		for _, one := range d.forest.domains {
+			for _, f := range one.inspect(ctx, say) {
+				f.Check = one.config.Domain + " " + f.Check
+				findings = append(findings, f)
+			}
 		}
+	}
+	for _, one := range d.trusting {
+		findings = append(findings, d.inspectServers(ctx, "trusting "+one.config.Domain, one.directory)...)
 	}
 	return findings
 }
 
-func (f *forest) inspectCatalogue(ctx context.Context, now time.Time) []authn.Finding {
-	visits, err := f.catalogue.Visits(ctx, nil)
+// inspectServers visits servers that are only searched.
+func (d *domain) inspectServers(ctx context.Context, called string, directory *ldap.Directory) []authn.Finding {
+	visits, err := directory.Visits(ctx, nil)
 	if err != nil {
-		return []authn.Finding{{Check: "global catalogue", Problem: err.Error()}}
+		return []authn.Finding{{Check: called, Problem: err.Error()}}
 	}
-	findings, _ := ldap.FindingsOf(visits, now, nil)
+	findings, _ := ldap.FindingsOf(visits, d.now(), nil)
 	for i := range findings {
-		findings[i].Check = "global catalogue " + findings[i].Check
+		findings[i].Check = called + " " + findings[i].Check
 	}
 	return findings
 }

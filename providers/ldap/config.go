@@ -48,6 +48,8 @@ type Config struct {
 	Attributes     Attributes `yaml:"attributes" doc:"which attributes of an entry are read"`
 	Groups         Groups     `yaml:"groups" doc:"how the groups of a user are found"`
 
+	ChangePassword bool `yaml:"change_password" doc:"users may change their own password: the server takes the extended operation of RFC 3062 from them"`
+
 	DialTimeout    time.Duration `yaml:"dial_timeout" doc:"to connect, with TLS; default 5s"`
 	RequestTimeout time.Duration `yaml:"request_timeout" doc:"for one answer of a server; default 10s"`
 	SearchPool     int           `yaml:"search_pool" doc:"connections per server for searches; default 4"`

@@ -30,6 +30,8 @@ const (
 	reasonBadAnswer      = "directory_bad_answer" // not LDAP, too large, or not what was asked for
 	reasonGroups         = "groups_incomplete"
 	reasonChanged        = "account_changed" // between the search and the bind
+	reasonUnsuitable     = "password_unsuitable"
+	reasonCannotChange   = "password_change_forbidden"
 )
 
 // maxDiagnostic cuts the server's own words in our errors.

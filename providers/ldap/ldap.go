@@ -46,10 +46,14 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 	if err := errors.Join(routeErr, err); err != nil {
 		return authn.Provider{}, err
 	}
-	return authn.Provider{
+	p := authn.Provider{
 		ID: id, Label: label, Match: match, Password: d, Lookup: d.Lookup,
 		Explain: d.Explain, Check: d.Check, Inspect: d.Inspect,
-	}, nil
+	}
+	if cfg.ChangePassword {
+		p.ChangePassword = d.ChangePassword
+	}
+	return p, nil
 }
 
 func open(id string, cfg Config) (*directory, error) {

@@ -35,7 +35,8 @@ type fake struct {
 // answers of a fake, by what was asked. nil means the honest one.
 type answers struct {
 	bind, search func(id int64) []byte
-	greet        []byte // sent on every new connection
+	extended     func(id int64) []byte // nil: refused as unknown, as RFC 4511 section 4.12 says
+	greet        []byte                // sent on every new connection
 }
 
 func lying(t *testing.T, a answers) *fake {
@@ -83,6 +84,10 @@ func (f *fake) serve(c net.Conn, a answers) {
 func (f *fake) answer(p *ber.Packet, a answers) []byte {
 	id, op := p.Children[0].Value.(int64), p.Children[1]
 	switch {
+	case op.Tag == goldap.ApplicationExtendedRequest && a.extended != nil:
+		return a.extended(id)
+	case op.Tag == goldap.ApplicationExtendedRequest:
+		return result(id, goldap.ApplicationExtendedResponse, goldap.LDAPResultProtocolError)
 	case op.Tag == goldap.ApplicationSearchRequest && a.search != nil:
 		return a.search(id)
 	case op.Tag == goldap.ApplicationSearchRequest:
