@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -153,6 +154,45 @@ func TestWaitingRecordsShareATransaction(t *testing.T) {
 	wantVerified(t, m, 101)
 	if want := []int{1, 64, 36}; len(m.sizes) != 3 || m.sizes[1] != want[1] || m.sizes[2] != want[2] {
 		t.Errorf("transactions of %v records, want %v", m.sizes, want)
+	}
+}
+
+// TestThoseWhoCameTogetherAreWaitedFor has two callers share a transaction. When one of them comes again, the other one is
+// waited for. Afterwards one stays away; it is missed once, and then who is alone does not wait.
+func TestThoseWhoCameTogetherAreWaitedFor(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		gather time.Duration
+		again  int // how many of the two come again at first
+		want   []int
+	}{
+		{"both come", time.Hour, 2, []int{1, 2, 2}},
+		{"one comes", time.Millisecond, 1, []int{1, 2, 1, 1, 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := &memory{}
+			l, release, errs := held(t, m, 2)
+			l.GatherFor(c.gather)
+			release()
+			for range 3 {
+				must(t, <-errs)
+			}
+			event := func() { errs <- l.Event(context.Background(), audit.Record{Time: time.Now()}) }
+			for range c.again {
+				go event()
+				waitUntil(t, func() bool { return l.Waiting() == 0 }) // the log has taken it
+			}
+			for range c.again {
+				must(t, <-errs)
+			}
+			for range len(c.want) - 3 {
+				l.GatherFor(time.Hour)
+				must(t, l.Event(t.Context(), audit.Record{Time: time.Now()}))
+			}
+			if !slices.Equal(m.sizes, c.want) {
+				t.Errorf("transactions of %v records, want %v", m.sizes, c.want)
+			}
+		})
 	}
 }
 

@@ -1,5 +1,7 @@
 package audit
 
+import "time"
+
 // Waiting is how many records wait for a transaction.
 func (l *Log) Waiting() int { return len(l.jobs) }
 
@@ -12,3 +14,6 @@ func (l *Log) Closing() bool {
 		return false
 	}
 }
+
+// GatherFor sets how long the records of the last transaction's callers are waited for, before the first record comes.
+func (l *Log) GatherFor(d time.Duration) { l.gather = d }

@@ -15,6 +15,7 @@ import (
 const (
 	maxBatch      = 64
 	queue         = 16 * maxBatch
+	gatherTime    = 2 * time.Millisecond
 	commitTimeout = 10 * time.Second
 	purgeBatch    = 5000
 )
@@ -22,13 +23,15 @@ const (
 // Log appends records. Callers that come while one transaction commits share the next one. It is safe for concurrent
 // use, also with other processes on the same database.
 type Log struct {
-	store Store
-	key   []byte
-	macer *macer // of the goroutine
-	jobs  chan *entry
-	quit  chan struct{}
-	done  chan struct{}
-	once  sync.Once
+	store  Store
+	key    []byte
+	macer  *macer // of the goroutine
+	jobs   chan *entry
+	last   int           // of the goroutine: how many records shared the last transaction
+	gather time.Duration // how long so many of them are waited for
+	quit   chan struct{}
+	done   chan struct{}
+	once   sync.Once
 }
 
 var _ authn.Auditor = (*Log)(nil)
@@ -46,7 +49,7 @@ func New(store Store, key []byte) (*Log, error) {
 		return nil, errors.New("audit: a store and a key of at least 32 bytes are needed")
 	}
 	l := &Log{
-		store: store, key: key, macer: newMacer(key),
+		store: store, key: key, macer: newMacer(key), gather: gatherTime,
 		jobs: make(chan *entry, queue), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go l.loop()
@@ -120,11 +123,14 @@ func (l *Log) loop() {
 func (l *Log) batch(first *entry) {
 	var entries []*entry
 	var records []Record
-	for e := first; e != nil; e = l.next(len(entries)) {
+	late := time.NewTimer(l.gather)
+	defer late.Stop()
+	for e := first; e != nil; e = l.next(len(entries), late.C) {
 		if e.state.CompareAndSwap(0, 1) {
 			entries, records = append(entries, e), append(records, e.record)
 		}
 	}
+	l.last = len(entries)
 	if len(entries) == 0 {
 		return
 	}
@@ -134,10 +140,10 @@ func (l *Log) batch(first *entry) {
 	}
 }
 
-// next is another record that waits. Where there is none, everybody who is ready to run gets a turn first: under load
-// the callers of the batch before are about to come again, and a commit costs the same for one record as for all of
-// them.
-func (l *Log) next(n int) *entry {
+// next is another record that waits; nil when it is time to commit. A commit costs the same for one record as for many, and
+// under load the callers of the batch before are about to come again. So everybody who is ready to run gets a turn first,
+// and as many records as shared the last transaction are waited for, a moment. Who comes alone does not wait.
+func (l *Log) next(n int, late <-chan time.Time) *entry {
 	if n >= maxBatch {
 		return nil
 	}
@@ -148,6 +154,14 @@ func (l *Log) next(n int) *entry {
 	case e := <-l.jobs:
 		return e
 	default:
+	}
+	if n >= l.last {
+		return nil
+	}
+	select {
+	case e := <-l.jobs:
+		return e
+	case <-late:
 		return nil
 	}
 }

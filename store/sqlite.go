@@ -21,7 +21,7 @@ const (
 		"&_pragma=foreign_keys(1)&_pragma=trusted_schema(0)"
 	sqliteWriter = sqlitePragmas + "&_txlock=immediate"
 	// A reader's pages are forgotten whenever the writer has committed; 2 MiB for each, the default, would only lie there.
-	sqliteReader = sqlitePragmas + "&_pragma=query_only(1)&_pragma=cache_size(-512)"
+	sqliteReader = sqlitePragmas + "&_pragma=query_only(1)&_pragma=cache_size(-256)"
 )
 
 func openSQLite(ctx context.Context, c Config) (*Store, error) {
@@ -48,7 +48,7 @@ func openSQLite(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(explain(err), w.close())
 	}
-	conns := orDefault(c.Conns, 8)
+	conns := orDefault(c.Conns, 4)
 	read.SetMaxOpenConns(conns)
 	read.SetMaxIdleConns(conns)
 	return &Store{driver: SQLite, db: read, writer: w, cache: w.cache}, nil

@@ -42,7 +42,7 @@ type Config struct {
 	Driver Driver
 	Path   string       // SQLite: the file; it and its folder are made when missing, readable for the owner only
 	DSN    authn.Secret // PostgreSQL: URL or key=value text
-	Conns  int          // most connections that read (SQLite) or are open (PostgreSQL); default 8 and 16
+	Conns  int          // most connections that read (SQLite) or are open (PostgreSQL); default 4 and 16
 }
 
 // Store is one handle on the database. It is safe for concurrent use, also with other processes on the same database.

@@ -87,7 +87,7 @@ type StoreConfig struct {
 	Driver string       `yaml:"driver" enum:"sqlite,postgres" default:"sqlite" doc:"sqlite (one file) or postgres (15 or newer)"`
 	Path   string       `yaml:"path" default:"idbridge.db" doc:"sqlite: the file"`
 	DSN    authn.Secret `yaml:"dsn" doc:"postgres: postgres://user:password@host/database"`
-	Conns  int          `yaml:"conns" default:"0" doc:"most open connections; 0: 8 for sqlite, 16 for postgres"`
+	Conns  int          `yaml:"conns" default:"0" doc:"most open connections; 0: 4 for sqlite, 16 for postgres"`
 }
 
 // KeysConfig says where the master key is.

@@ -43,11 +43,11 @@ answers) on a listener of their own.`,
 	return cmd
 }
 
-// collectLessOften lets the heap grow to two and a half times what is in use, rather than twice, before garbage is
-// collected: docs/performance.md has what that saves and costs. Who sets GOGC has decided otherwise.
+// collectLessOften lets the heap grow to 2.2 times what is in use, rather than twice, before garbage is collected:
+// docs/performance.md has what that saves and costs. Who sets GOGC has decided otherwise.
 func collectLessOften() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(150)
+		debug.SetGCPercent(120)
 	}
 }
 
