@@ -5,7 +5,7 @@ FUZZ    ?= 30s
 LINT    := v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-setup bench fuzz lint clean
+.PHONY: help demo build test test-setup bench fuzz mutate lint clean
 
 help: ## what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ fuzz: ## run each fuzz target for FUZZ (30s)
 		for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' $$f); do \
 			echo "== $$t in $$(dirname $$f)"; $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZ) $$(dirname $$f); \
 		done; done
+
+mutate: ## take each check of SAML answers out once: some test must fail (minutes)
+	$(GO) test -tags mutation -run TestMutants -timeout 60m -v ./providers/saml
 
 lint: ## golangci-lint with .golangci.yml
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT) run ./...

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -27,6 +28,15 @@ func accepted() map[string]accepting {
 		}},
 		"ECDSA-SHA256": {answer: func(a *answer) { a.signAssertion.by, a.signAssertion.method = k.ec, moreURI("ecdsa-sha256") },
 			expect: func(e *expectation) { e.Certificates = []*x509.Certificate{k.ec.cert} }},
+		"ECDSA-SHA384": {answer: func(a *answer) { a.signAssertion.by, a.signAssertion.method = k.ec, moreURI("ecdsa-sha384") },
+			expect: func(e *expectation) { e.Certificates = []*x509.Certificate{k.ec.cert} }},
+		"ECDSA-SHA512": {answer: func(a *answer) { a.signAssertion.by, a.signAssertion.method = k.ec, moreURI("ecdsa-sha512") },
+			expect: func(e *expectation) { e.Certificates = []*x509.Certificate{k.ec.cert} }},
+		"names without a prefix":   {answer: func(a *answer) { a.bare = true }},
+		"a prefix that is like id": {answer: func(a *answer) { a.namespaces = `xmlns:id="urn:id"` }},
+		"ids with every character": {answer: func(a *answer) {
+			a.response = strings.Replace(a.response, "_response1", "0AZaz9_-.", 1)
+		}},
 		"SHA-1 where it is allowed": {
 			answer: func(a *answer) {
 				a.signAssertion.method, a.signAssertion.digest = nsSignature+"rsa-sha1", nsSignature+"sha1"

@@ -2,8 +2,15 @@ package saml
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
+	"math/big"
 	"os"
 	"strings"
 	"testing"
@@ -204,6 +211,8 @@ func wrapping() map[string]attack {
 			setID(a, "_evil")
 		}},
 		"an empty id":          {want: "bad_id", answer: func(a *answer) { a.assertion = `ID="" Version="2.0" IssueInstant="` + at(0) + `"` }},
+		"an id with a colon":   {want: "bad_id", tree: func(root *etree.Element) { setID(root, "a:b") }},
+		"an id without end":    {want: "bad_id", tree: func(root *etree.Element) { setID(root, strings.Repeat("a", 257)) }},
 		"an id that is a path": {want: "bad_id", tree: func(root *etree.Element) { setID(root, "xpointer(/)") }},
 	}
 }
@@ -313,6 +322,10 @@ func signatures() map[string]attack {
 		"signature at the end": {want: "misplaced_signature", tree: func(root *etree.Element) {
 			assertionOf(root).AddChild(assertionOf(root).SelectElement("Signature"))
 		}},
+		"signature behind something else": {want: "misplaced_signature", tree: func(root *etree.Element) {
+			assertionOf(root).AddChild(assertionOf(root).SelectElement("Issuer"))
+			assertionOf(root).InsertChildAt(0, root.FindElement(".//Subject"))
+		}},
 		"signature in the subject": {want: "misplaced_signature", tree: func(root *etree.Element) {
 			root.FindElement(".//Subject").AddChild(assertionOf(root).SelectElement("Signature"))
 		}},
@@ -329,6 +342,10 @@ func signatures() map[string]attack {
 			s := assertionOf(root).SelectElement("Signature")
 			s.Space = ""
 			s.CreateAttr("xmlns", "urn:x")
+		}},
+		"response signed without an ID": {want: "missing_id", answer: func(a *answer) {
+			onlyResponse(a)
+			a.response = strings.Replace(a.response, `ID="_response1"`, "", 1)
 		}},
 		"signed without an ID": {want: "missing_id", answer: func(a *answer) {
 			a.assertion = `Version="2.0" IssueInstant="` + at(0) + `"`
@@ -444,20 +461,27 @@ func markup() map[string]attack {
 		"element in the NameID": {want: "signature_invalid", tree: func(root *etree.Element) {
 			root.FindElement(".//NameID").CreateElement("x")
 		}},
-		"second root":               {want: "xml_trailing_data", raw: behind(`<samlp:Response xmlns:samlp="` + nsProtocol + `"/>`)},
-		"text behind":               {want: "xml_trailing_data", raw: behind(`x`)},
-		"NUL behind":                {want: "xml_illegal_character", raw: behind("\x00")},
-		"NUL in the name":           {want: "xml_illegal_character", raw: swap(">ann<", ">ann\x00<")},
-		"attribute twice":           {want: "xml_duplicate_attribute", raw: once(` Version="2.0"`, ` Version="2.0" Version="2.0"`)},
-		"ID twice":                  {want: "xml_duplicate_attribute", raw: swap(`ID="_assertion1"`, `ID="_evil" ID="_assertion1"`)},
-		"undeclared prefix":         {want: "xml_undeclared_prefix", raw: once(` Version="2.0"`, ` Version="2.0" x:y=""`)},
-		"prefix bound to nothing":   {want: "xml_bad_namespace_declaration", raw: once(`xmlns:xs="http://www.w3.org/2001/XMLSchema"`, `xmlns:saml2=""`)},
-		"crossed tags":              {want: "xml_mismatched_tag", raw: swap("</saml:Subject>", "</saml:Subjekt>")},
-		"text in the end tag":       {want: "xml_bad_markup", raw: swap("</saml:Subject>", `</saml:Subject x="">`)},
-		"cut off":                   {want: "xml_truncated", raw: func(raw []byte) []byte { return raw[:len(raw)-1] }},
-		"another encoding declared": {want: "xml_not_utf8", raw: before(`<?xml version="1.0" encoding="utf-7"?>`)},
-		"XML 1.1":                   {want: "xml_declaration", raw: before(`<?xml version="1.1"?>`)},
-		"colons in a name":          {want: "xml_bad_markup", raw: swap("saml:Issuer>", "saml::Issuer>")},
+		"second root":                          {want: "xml_trailing_data", raw: behind(`<samlp:Response xmlns:samlp="` + nsProtocol + `"/>`)},
+		"text behind":                          {want: "xml_trailing_data", raw: behind(`x`)},
+		"NUL behind":                           {want: "xml_illegal_character", raw: behind("\x00")},
+		"NUL in the name":                      {want: "xml_illegal_character", raw: swap(">ann<", ">ann\x00<")},
+		"attribute twice":                      {want: "xml_duplicate_attribute", raw: once(` Version="2.0"`, ` Version="2.0" Version="2.0"`)},
+		"ID twice":                             {want: "xml_duplicate_attribute", raw: swap(`ID="_assertion1"`, `ID="_evil" ID="_assertion1"`)},
+		"undeclared prefix":                    {want: "xml_undeclared_prefix", raw: once(` Version="2.0"`, ` Version="2.0" x:y=""`)},
+		"prefix bound to nothing":              {want: "xml_bad_namespace_declaration", raw: once(`xmlns:xs="http://www.w3.org/2001/XMLSchema"`, `xmlns:saml2=""`)},
+		"relative namespace":                   {want: "bad_namespace", raw: once(`http://www.w3.org/2001/XMLSchema`, `../x`)}, // void canonicalisation, 2025
+		"relative default namespace":           {want: "bad_namespace", raw: swap(`<samlp:Status>`, `<samlp:Status xmlns="x">`)},
+		"namespace with a space":               {want: "bad_namespace", raw: once(`http://www.w3.org/2001/XMLSchema`, `urn:a b`)},
+		"namespace with two ends":              {want: "bad_namespace", raw: once(`http://www.w3.org/2001/XMLSchema`, `urn:a#b#c`)},
+		"namespace with no scheme":             {want: "bad_namespace", raw: once(`http://www.w3.org/2001/XMLSchema`, `:a`)},
+		"namespace with a number for a scheme": {want: "bad_namespace", raw: once(`http://www.w3.org/2001/XMLSchema`, `1:a`)},
+		"namespace with a broken scheme":       {want: "bad_namespace", raw: once(`http://www.w3.org/2001/XMLSchema`, `a_b:a`)},
+		"crossed tags":                         {want: "xml_mismatched_tag", raw: swap("</saml:Subject>", "</saml:Subjekt>")},
+		"text in the end tag":                  {want: "xml_bad_markup", raw: swap("</saml:Subject>", `</saml:Subject x="">`)},
+		"cut off":                              {want: "xml_truncated", raw: func(raw []byte) []byte { return raw[:len(raw)-1] }},
+		"another encoding declared":            {want: "xml_not_utf8", raw: before(`<?xml version="1.0" encoding="utf-7"?>`)},
+		"XML 1.1":                              {want: "xml_declaration", raw: before(`<?xml version="1.1"?>`)},
+		"colons in a name":                     {want: "xml_bad_markup", raw: swap("saml:Issuer>", "saml::Issuer>")},
 	}
 }
 
@@ -553,10 +577,14 @@ func content() map[string]attack {
 		"two Issuers":              {want: "wrong_issuer", answer: func(a *answer) { a.issuer += a.issuer; onlyResponse(a) }},
 		"Issuer in other case":     {want: "wrong_issuer", answer: func(a *answer) { a.issuer = strings.Replace(a.issuer, "idp.", "IDP.", 1) }},
 		// Where to, and in answer to what.
-		"another destination":                       {want: "wrong_destination", answer: response(testACS, "https://other.example.test/acs")},
-		"destination longer by a slash":             {want: "wrong_destination", answer: response(testACS, testACS+"/")},
-		"empty destination":                         {want: "wrong_destination", answer: response(testACS, "")},
-		"signed response without a destination":     {want: "destination_missing", answer: func(a *answer) { onlyResponse(a); response(destination, "")(a) }},
+		"another destination":                   {want: "wrong_destination", answer: response(testACS, "https://other.example.test/acs")},
+		"destination longer by a slash":         {want: "wrong_destination", answer: response(testACS, testACS+"/")},
+		"empty destination":                     {want: "wrong_destination", answer: response(testACS, "")},
+		"signed response without a destination": {want: "destination_missing", answer: func(a *answer) { onlyResponse(a); response(destination, "")(a) }},
+		"destination of a namespace": {want: "destination_missing", answer: func(a *answer) {
+			onlyResponse(a)
+			response(destination, strings.Replace(destination, " D", " xs:D", 1))(a)
+		}},
 		"answer to another request":                 {want: "wrong_in_response_to", answer: response(testRequest, "_request2")},
 		"answer to nothing":                         {want: "in_response_to_missing", answer: response(asked, "")},
 		"answer to an empty id":                     {want: "wrong_in_response_to", answer: response(testRequest, "")},
@@ -714,8 +742,11 @@ func encrypted() map[string]attack {
 			d := e.FindElement("./EncryptedData")
 			d.RemoveChild(d.SelectElement("CipherData"))
 		})},
-		"ciphertext of no base64":            {want: "decryption_failed", answer: edit(func(e *etree.Element) { e.FindElement("./EncryptedData/CipherData/CipherValue").SetText("!") })},
-		"signature inside of the encryption": {want: "misplaced_signature", answer: edit(func(e *etree.Element) { e.InsertChildAt(0, parseTest(`<ds:Signature xmlns:ds="`+nsSignature+`"/>`)) })},
+		"ciphertext of no base64": {want: "decryption_failed", answer: edit(func(e *etree.Element) { e.FindElement("./EncryptedData/CipherData/CipherValue").SetText("!") })},
+		"signature inside of the encryption": {want: "misplaced_signature", answer: edit(func(e *etree.Element) {
+			e.InsertChildAt(0, parseTest(`<saml:Issuer xmlns:saml="`+nsAssertion+`"/>`))
+			e.InsertChildAt(1, parseTest(`<ds:Signature xmlns:ds="`+nsSignature+`"/>`))
+		})},
 		// The gate is passed again: each of these is said to be decryption_failed, like everything that was not an assertion.
 		"DOCTYPE in the plain text": {want: "decryption_failed", answer: plain(before("<!DOCTYPE x>"))},
 		"comment in the plain text": {want: "decryption_failed", answer: plain(swap(">ann<", ">admin<!-- -->ann<"))},
@@ -732,6 +763,66 @@ func encrypted() map[string]attack {
 			return serialize(outer)
 		})},
 		"empty plain text": {want: "decryption_failed", answer: plain(func([]byte) []byte { return nil })},
+	}
+}
+
+// TestGate: what the gate does with other messages than responses.
+func TestGate(t *testing.T) {
+	logout := `<samlp:LogoutRequest xmlns:samlp="` + nsProtocol + `" xmlns:saml="` + nsAssertion + `" ID="_1">`
+	assertion := usual().assertionXML()
+	for name, tt := range map[string]struct{ root, xml, want string }{
+		"a request to sign out":     {"LogoutRequest", logout + `</samlp:LogoutRequest>`, ""},
+		"an assertion":              {"Assertion", assertion, ""},
+		"an assertion in a request": {"LogoutRequest", logout + assertion + `</samlp:LogoutRequest>`, "misplaced_assertion"},
+		"an assertion in an assertion": {"Assertion", strings.Replace(assertion, `</saml:Assertion>`, `<saml:Assertion/></saml:Assertion>`, 1),
+			"several_assertions"},
+		"an encrypted one for one":     {"Assertion", strings.ReplaceAll(assertion, "saml:Assertion", "saml:EncryptedAssertion"), "wrong_root"},
+		"an assertion of the protocol": {"Assertion", strings.ReplaceAll(assertion, nsAssertion, nsProtocol), "wrong_root"},
+		"a signature":                  {"Signature", `<Signature xmlns="` + nsProtocol + `"/>`, "misplaced_signature"},
+	} {
+		_, err := admit([]byte(tt.xml), tt.root)
+		if err == nil && tt.want != "" || err != nil && authn.ReasonOf(err) != tt.want {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+	}
+}
+
+// TestStrong: which keys may sign at all.
+func TestStrong(t *testing.T) {
+	rsaKey := func(bits uint) *x509.Certificate {
+		return &x509.Certificate{PublicKey: &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), bits-1), E: 65537}}
+	}
+	ecKey := func(c elliptic.Curve) *x509.Certificate {
+		return &x509.Certificate{PublicKey: &ecdsa.PublicKey{Curve: c}}
+	}
+	for name, tt := range map[string]struct {
+		cert *x509.Certificate
+		want bool
+	}{
+		"RSA 2047": {rsaKey(2047), false}, "RSA 2048": {rsaKey(2048), true}, "RSA 8192": {rsaKey(8192), true}, "RSA 8193": {rsaKey(8193), false},
+		"P-224": {ecKey(elliptic.P224()), false}, "P-256": {ecKey(elliptic.P256()), true}, "P-521": {ecKey(elliptic.P521()), true},
+		"Ed25519": {&x509.Certificate{PublicKey: ed25519.PublicKey{}}, false},
+	} {
+		if got := strong(tt.cert); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestOpenCBC: what is said to be padding is taken off only where it can be padding.
+func TestOpenCBC(t *testing.T) {
+	key := make([]byte, 16)
+	for last, want := range map[byte]int{0: -1, 1: 31, 15: 17, 16: 16, 17: -1, 32: -1, 255: -1} {
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ciphertext := make([]byte, 48)
+		ciphertext[47] = last
+		cipher.NewCBCEncrypter(block, ciphertext[:16]).CryptBlocks(ciphertext[16:], ciphertext[16:])
+		if plain, ok := openCBC(key, ciphertext); ok != (want >= 0) || ok && len(plain) != want {
+			t.Errorf("padding %d: %d bytes, %v", last, len(plain), ok)
+		}
 	}
 }
 

@@ -125,6 +125,7 @@ type answer struct {
 	authn, attributes, advice                    string
 
 	namespaces string // declared on the Response; those of samlp and saml are there anyway
+	bare       bool   // the assertion's names have no prefix
 
 	signResponse, signAssertion *how
 	encrypt                     *encryption
@@ -196,8 +197,12 @@ func authnStatement(attributes string) string {
 }
 
 func (a answer) assertionXML() string {
-	return `<saml:Assertion xmlns:saml="` + nsAssertion + `" ` + a.assertion + `>` + a.issuer + a.subject + a.conditions +
+	xml := `<saml:Assertion xmlns:saml="` + nsAssertion + `" ` + a.assertion + `>` + a.issuer + a.subject + a.conditions +
 		a.advice + a.authn + a.attributes + `</saml:Assertion>`
+	if a.bare {
+		xml = strings.NewReplacer("<saml:", "<", "</saml:", "</", "xmlns:saml=", "xmlns=").Replace(xml)
+	}
+	return xml
 }
 
 // tree makes and signs the answer.

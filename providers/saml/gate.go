@@ -39,6 +39,9 @@ func (g *gate) visit(space string, e *etree.Element) error {
 	if err := g.checkID(e); err != nil {
 		return err
 	}
+	if err := checkNamespaces(e); err != nil {
+		return err
+	}
 	// By the local name alone, in every namespace: a second reader may be less exact than we are.
 	switch e.Tag {
 	case "Assertion", "EncryptedAssertion":
@@ -81,6 +84,32 @@ func (g *gate) checkID(e *etree.Element) error {
 	return nil
 }
 
+// checkNamespaces refuses names that are no absolute URIs. Canonical XML is not defined for them, and a library that fails
+// there may go on with what it has: nothing, whose digest anybody can know.
+func checkNamespaces(e *etree.Element) error {
+	for _, a := range e.Attr {
+		if declares := a.Space == "xmlns" || a.Space == "" && a.Key == "xmlns"; declares && a.Value != "" && !isURI(a.Value) {
+			return refuse("bad_namespace", "%.100q is no absolute URI", a.Value)
+		}
+	}
+	return nil
+}
+
+// isURI is a narrow form of an absolute URI: a scheme, then characters that need no escape, with at most one fragment.
+func isURI(s string) bool {
+	scheme, rest, found := strings.Cut(s, ":")
+	for i, c := range []byte(scheme) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (i == 0 || !strings.ContainsRune("0123456789+-.", rune(c))) {
+			return false
+		}
+	}
+	usual := func(r rune) bool {
+		return r|0x20 >= 'a' && r|0x20 <= 'z' || strings.ContainsRune("0123456789-._~:/?#@!$&'()*+,;=", r)
+	}
+	return found && scheme != "" && strings.Count(rest, "#") <= 1 && strings.IndexFunc(rest, func(r rune) bool { return !usual(r) }) < 0
+}
+
 // isID is the form of an NCName in ASCII, but for its first character, which some IdPs get wrong.
 func isID(s string) bool {
 	for _, c := range []byte(s) {
@@ -107,7 +136,7 @@ func (g *gate) checkAssertion(space string, e *etree.Element) error {
 // the Issuer, which is the first child. So there is never a second one of the same owner, either.
 func (g *gate) checkSignature(space string, e *etree.Element) error {
 	owner := e.Parent()
-	if space != nsSignature || owner == nil || owner != g.root && (owner != g.assertion || g.encrypted) {
+	if space != nsSignature || owner != g.root && (owner != g.assertion || g.encrypted) {
 		return refuse("misplaced_signature", "a Signature stands only directly in the message or in its assertion")
 	}
 	if before := owner.ChildElements(); len(before) != 2 || !is(before[0], nsAssertion, "Issuer") {

@@ -139,8 +139,8 @@ func attr(e *etree.Element, name string) (value string, given bool) {
 	return "", false
 }
 
-// text is all the text of an element, which must have no other content: what a reader makes of text around an element
-// differs.
+// text is all the text of an element, which must have no other content, or else it is empty: what readers make of text
+// around an element differs.
 func text(e *etree.Element) (string, bool) {
 	var all string
 	for _, c := range e.Child {
@@ -155,9 +155,6 @@ func text(e *etree.Element) (string, bool) {
 
 // uri is the text of an element whose type is a URI, where space around it means nothing.
 func uri(e *etree.Element) string {
-	all, ok := text(e)
-	if !ok {
-		return ""
-	}
+	all, _ := text(e)
 	return strings.Trim(all, " \t\r\n")
 }
