@@ -86,8 +86,9 @@ func accepted() map[string]accepting {
 		"a time with another offset": {answer: func(a *answer) {
 			a.conditions = conditions(`NotBefore="2026-11-24T13:00:00+01:00"`, audience(testSP))
 		}},
-		"seen since": {expect: func(e *expectation) { e.AuthnAfter = testNow().Add(30 * time.Second) }},
-		"GCM":        {answer: func(a *answer) { a.encrypt = toSP() }, expect: func(e *expectation) { e.WantEncrypted = true }},
+		"no end of the session": {answer: func(a *answer) { a.authn = authnStatement(`AuthnInstant="` + at(-time.Second) + `"`) }},
+		"seen since":            {expect: func(e *expectation) { e.AuthnAfter = testNow().Add(30 * time.Second) }},
+		"GCM":                   {answer: func(a *answer) { a.encrypt = toSP() }, expect: func(e *expectation) { e.WantEncrypted = true }},
 		"AES-128-GCM": {answer: func(a *answer) {
 			a.encrypt = toSP()
 			a.encrypt.content = nsEncryption1 + "aes128-gcm"

@@ -600,6 +600,7 @@ func content() map[string]attack {
 		}},
 		"empty NameID":                             {want: "bad_name_id", answer: name("")},
 		"space around the NameID":                  {want: "bad_name_id", answer: name(" ann ")},
+		"DEL in the NameID":                        {want: "bad_name_id", answer: name("an\x7fn")},
 		"line feed in the NameID":                  {want: "bad_name_id", answer: name("an\nn")},
 		"element in the NameID, signed":            {want: "bad_name_id", answer: name("admin<x/>ann")},
 		"long NameID":                              {want: "bad_name_id", answer: name(strings.Repeat("a", 1025))},
@@ -656,10 +657,12 @@ func times() map[string]attack {
 		"session over": {want: "session_over", answer: func(a *answer) {
 			a.authn = authnStatement(`AuthnInstant="` + at(-time.Hour) + `" SessionNotOnOrAfter="` + at(-time.Minute) + `"`)
 		}},
-		"no IssueInstant":   {want: "bad_time", answer: func(a *answer) { a.assertion = `ID="_assertion1" Version="2.0"` }},
-		"a time of no zone": {want: "bad_time", answer: window(`NotOnOrAfter="2026-11-24T12:05:00"`)},
-		"a time of no time": {want: "bad_time", answer: window(`NotBefore="yesterday"`)},
-		"an end of no time": {want: "bad_time", answer: func(a *answer) { a.subject = strings.Replace(a.subject, at(5*time.Minute), "never", 1) }},
+		"no IssueInstant":         {want: "bad_time", answer: func(a *answer) { a.assertion = `ID="_assertion1" Version="2.0"` }},
+		"IssueInstant of no time": {want: "bad_time", answer: func(a *answer) { a.assertion = `ID="_assertion1" Version="2.0" IssueInstant="never"` }},
+		"AuthnInstant of no time": {want: "bad_time", answer: func(a *answer) { a.authn = authnStatement(`AuthnInstant="never"`) }},
+		"a time of no zone":       {want: "bad_time", answer: window(`NotOnOrAfter="2026-11-24T12:05:00"`)},
+		"a time of no time":       {want: "bad_time", answer: window(`NotBefore="yesterday"`)},
+		"an end of no time":       {want: "bad_time", answer: func(a *answer) { a.subject = strings.Replace(a.subject, at(5*time.Minute), "never", 1) }},
 		"a session of no time": {want: "bad_time", answer: func(a *answer) {
 			a.authn = authnStatement(`AuthnInstant="` + at(0) + `" SessionNotOnOrAfter=""`)
 		}},

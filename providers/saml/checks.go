@@ -157,8 +157,8 @@ func (j *judgement) checkSubject() error {
 	case len(names) > 1:
 		return refuse("bad_name_id", "%d NameIDs", len(names))
 	}
-	name, ok := text(names[0])
-	if !ok || name == "" || len(name) > 1024 || strings.TrimSpace(name) != name || strings.ContainsFunc(name, isControl) {
+	name, _ := text(names[0])
+	if name == "" || len(name) > 1024 || strings.TrimSpace(name) != name || strings.ContainsFunc(name, isControl) {
 		return refuse("bad_name_id", "empty, not only text, too long, or with space around it")
 	}
 	j.found.NameID = name
@@ -312,7 +312,7 @@ func (j *judgement) checkStatement(s *etree.Element) error {
 		return refuse("bad_time", "an AuthnStatement without AuthnInstant")
 	case j.before(seen):
 		return refuse("authn_in_future", "signed in at %s: check the clocks", seen)
-	case !j.AuthnAfter.IsZero() && seen.Before(j.AuthnAfter.Add(-j.Skew)):
+	case seen.Before(j.AuthnAfter.Add(-j.Skew)):
 		return refuse("authn_too_old", "signed in at %s, and should have again since %s", seen, j.AuthnAfter)
 	}
 	if j.found.AuthnInstant.IsZero() {

@@ -13,41 +13,6 @@ import (
 	"github.com/idbridge/idbridge/authn"
 )
 
-// typical is an answer of about 7 kB: the assertion signed with RSA-2048 and SHA-256, ten attributes with Entra's names.
-func typical() answer {
-	a := usual()
-	a.attributes = `<saml:AttributeStatement>`
-	for range 10 {
-		a.attributes += `<saml:Attribute Name="http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress" ` +
-			`NameFormat="urn:oasis:names:tc:SAML:2.0:attrname-format:uri"><saml:AttributeValue>` +
-			strings.Repeat("v", 100) + `</saml:AttributeValue></saml:Attribute>`
-	}
-	a.attributes += `</saml:AttributeStatement>`
-	return a
-}
-
-func BenchmarkJudge(b *testing.B) {
-	raw, e := typical().raw(), expecting()
-	b.ReportAllocs()
-	b.SetBytes(int64(len(raw)))
-	for b.Loop() {
-		e.Replays = &memory{}
-		if _, err := judge(context.Background(), raw, e); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkAdmit(b *testing.B) {
-	raw := typical().raw()
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := admit(raw, "Response"); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 // expensive are messages that cost as much as somebody can make them without being the IdP: those of strangers, and those of
 // a user who has an answer with a good signature and fills it up.
 func expensive() map[string]func() ([]byte, expectation) {
