@@ -1,0 +1,123 @@
+// Package azuread signs people in at Microsoft Entra ID (Azure AD).
+//
+// It owns what is particular to that product: tenants and national clouds, the application's credentials, what an ID token
+// must say, guests, groups that do not fit into a token, and what AADSTS numbers mean. With a browser it is OpenID
+// Connect's authorisation code flow with PKCE; the password grant for callers without a browser is off by default. It
+// leaves to others where answers arrive and which login they belong to (portal), and which IT user a person is (itusers).
+//
+//	redirect.go     there and back with a browser
+//	password.go     names and passwords, where the tenant allows that
+//	token.go        the token endpoint
+//	credentials.go  what proves that it is idbridge that asks: secret, certificate or workload identity
+//	authority.go    addresses and signing keys of a tenant
+//	claims.go       every check of an ID token, each with a reason of its own
+//	groups.go       groups and app roles, complete or an error
+//	graph.go        Microsoft Graph
+//	aadsts.go       Entra's errors: kind, reason, and what to do
+package azuread
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/idbridge/idbridge/authn"
+)
+
+// provider is one application in one tenant. It is safe for concurrent use.
+type provider struct {
+	id       string
+	config   Config
+	callback string // where answers arrive; "" while the portal has no public URL
+	web      *web
+	home     *authority // the tenant's own
+	front    *authority // where browsers are sent: home, or that of all organisations
+	wallet   *wallet
+	groups   *cache[[]string]
+	appToken *cache[string]
+	now      func() time.Time
+}
+
+// New makes a provider of an application. publicURL is the portal's; an empty one is found by Check. New reads the
+// certificate files and reports every mistake at once, naming the YAML key; it dials nothing.
+//
+// docs/errors.md lists the reasons of the provider's errors.
+func New(id, label string, c Config, route authn.Route, publicURL string) (authn.Provider, error) {
+	p, err := open(id, c, publicURL)
+	match, routeErr := route.Matcher()
+	if err := errors.Join(routeErr, err); err != nil {
+		return authn.Provider{}, err
+	}
+	made := authn.Provider{ID: id, Label: label, Match: match, Redirect: p, Check: p.check}
+	if c.PasswordGrant {
+		made.Password = passwords{p}
+	}
+	return made, nil
+}
+
+func open(id string, c Config, publicURL string) (*provider, error) {
+	held, problems := c.prepare()
+	if !addressable.MatchString(id) {
+		problems = append(problems, errors.New("the id is part of an address: use 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first"))
+	}
+	web, err := newWeb(c.CAFile, c.RequestTimeout)
+	if err := errors.Join(append(problems, err)...); err != nil {
+		return nil, err
+	}
+	p := &provider{id: id, config: c, web: web, now: time.Now}
+	clock := func() time.Time { return p.now() }
+	p.home = newAuthority(web, c.Authority, c.Tenant, clock)
+	p.front = p.home
+	if len(c.AllowedTenants) > 0 {
+		p.front = newAuthority(web, c.Authority, organisations, clock)
+	}
+	p.wallet = &wallet{held: held, now: clock}
+	p.groups, p.appToken = newCache[[]string](clock), newCache[string](clock)
+	if publicURL != "" {
+		p.callback = strings.TrimRight(publicURL, "/") + "/oidc/" + url.PathEscape(id) + "/callback"
+	}
+	return p, nil
+}
+
+// addressable is an id that stands in an address as it is.
+var addressable = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// by puts the provider's name on an error.
+func (p *provider) by(err error) error {
+	var e *authn.Error
+	if !errors.As(err, &e) || e.Provider != "" {
+		return err
+	}
+	named := *e
+	named.Provider = p.id
+	return &named
+}
+
+// check tells whether people could sign in now: the addresses and keys of the tenant can be read, and Entra accepts one
+// of the credentials.
+func (p *provider) check(ctx context.Context) error {
+	if p.callback == "" {
+		return p.by(errNoPublicURL())
+	}
+	for _, a := range []*authority{p.home, p.front} {
+		if _, err := a.endpoints(ctx); err != nil {
+			return p.by(err)
+		}
+		if _, err := a.signingKeys(ctx); err != nil {
+			return p.by(err)
+		}
+	}
+	token, err := p.newAppToken(ctx)
+	if err == nil && p.config.PasswordGrant {
+		err = p.probeGraph(ctx, token.Access)
+	}
+	return p.by(err)
+}
+
+func errNoPublicURL() error {
+	return authn.Errorf(authn.Unavailable, "no_public_url", "the portal has no public URL, so nobody could come back from "+
+		"Entra: set plugin.portal_url")
+}
