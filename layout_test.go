@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"cmd/idbridge":    {"*"},
 
 	"providers/activedirectory": {"authn", "providers/ldap"},
+	"providers/azuread":         {"authn"},
 
 	"portal": {"authn", "mfa", "templates"},
 
@@ -48,12 +49,13 @@ var mayImport = map[string][]string{
 	"testenv":             {},
 	"testenv/soapclients": {},
 	"testenv/chromium":    {"testenv"},
+	"testenv/entra":       {"testenv"},
 	"bench":               {"testenv"},
 	"e2e":                 {},
 }
 
 // onlyForTests are packages that no package of the product may import.
-var onlyForTests = []string{"testenv", "testenv/soapclients", "testenv/chromium", "authn/authntest", "bench", "e2e"}
+var onlyForTests = []string{"testenv", "testenv/soapclients", "testenv/chromium", "testenv/entra", "authn/authntest", "bench", "e2e"}
 
 // rooms says which package of ours may import an outside library; everything else outside the standard library is
 // allowed where docs/dependencies.md says so.
@@ -74,6 +76,9 @@ var rooms = map[string][]string{
 	"github.com/russellhaering/goxmldsig": {"providers/saml"},
 	"github.com/beevik/etree":             {"providers/saml"},
 	"github.com/crewjam/saml":             {"providers/saml"},
+	"github.com/coreos/go-oidc/v3":        {"providers/azuread"},
+	"github.com/go-jose/go-jose/v4":       {"providers/azuread"},
+	"golang.org/x/oauth2":                 {"providers/azuread"},
 	"github.com/gorilla/sessions":         {"portal"},
 	"github.com/chromedp":                 {"testenv/chromium"},
 	"golang.org/x/term":                   {"cmd/idbridge"},

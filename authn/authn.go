@@ -91,7 +91,8 @@ type PasswordProvider interface {
 	Find(ctx context.Context, username string) (Account, error)
 	// Verify proves the password of an account that Find returned, with at most one attempt at the source.
 	// BadCredentials for a wrong or empty password, Locked where the source forbids the account, Unavailable where it
-	// did not answer. On success Identity.Factors is {FactorPassword} and Subject is the account's.
+	// did not answer, NotEnrolled where the password is right and the source asks for more than a password: a browser can
+	// give that. On success Identity.Factors is {FactorPassword} and Subject is the account's.
 	Verify(ctx context.Context, account Account, password Secret) (Identity, error)
 }
 

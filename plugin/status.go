@@ -39,11 +39,12 @@ func refusedStatus(k authn.Kind, portal, correlationID string) status {
 	case authn.BadCredentials, authn.CodeRequired, authn.Locked:
 		s.id, s.message = IDRefused, refusedText
 	case authn.NotEnrolled:
-		where := "at the idbridge portal, or by an administrator of idbridge."
+		where := "at the idbridge portal"
 		if portal != "" {
-			where = "at " + portal + ", or by an administrator of idbridge."
+			where = "at " + portal
 		}
-		s.id, s.message = IDNotEnrolled, "This user must have a second factor and has none yet. It is set up "+where
+		s.id, s.message = IDNotEnrolled, "This user must prove a second factor, and cannot do so here. It is set up "+where+
+			", or by an administrator of idbridge. A sign-in token made there also works as the password."
 	case authn.NotMapped:
 		s.id = IDNotMapped
 		s.message = "The credentials are right, but there is no active IT user for this account on this environment. " +

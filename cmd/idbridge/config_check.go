@@ -163,7 +163,7 @@ func (k checker) providers() {
 		if p.Match.Default {
 			k.once(owners, at+".match.default", "default")
 		}
-		k.match(at+".match", p.Match, owners, p.Type == samlType)
+		k.match(at+".match", p.Match, owners, p.byBrowser())
 		k.refuseIf(!strings.Contains(p.ITUser.Template, "{0}"), at+".it_user.template", "has no {0} for the attribute")
 		if p.Type == breakGlass {
 			k.once(owners, at+".type", "break-glass accounts")

@@ -156,7 +156,7 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 			`providers[0].base_dn: "nonsense" is not a DN`},
 		"in the provider": {"source: search", "source: guess", `providers[0].groups.source: "guess" is not one of none, memberOf, search`},
 		"bind alone":      {"    bind_dn: cn", "    #bind_dn: cn", "providers[0].bind_dn: is required with bind_password"},
-		"type":            {"type: ldap", "type: lpad", `providers[0].type: "lpad" is not one of activedirectory, ldap`},
+		"type":            {"type: ldap", "type: lpad", `providers[0].type: "lpad" is not one of activedirectory, azuread, ldap`},
 		"steps":           {"failures: 6", "failures: 3", "throttle.steps[1].failures: must be greater than 3: steps rise"},
 		"no block":        {"block: 30m", "block: 0s", "throttle.steps[1].block: must be longer than 0s"},
 		"window":          {"window: 1h", "window: 0s", "throttle.window: must be longer than 0s"},

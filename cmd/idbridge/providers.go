@@ -6,6 +6,7 @@ import (
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/keyring"
 	"github.com/idbridge/idbridge/providers/activedirectory"
+	"github.com/idbridge/idbridge/providers/azuread"
 	"github.com/idbridge/idbridge/providers/ldap"
 	"github.com/idbridge/idbridge/providers/local"
 	"github.com/idbridge/idbridge/providers/saml"
@@ -26,9 +27,10 @@ type rows interface {
 // footing is what such providers stand on. While only the configuration is looked at there is no store yet and the fields
 // are nil: a constructor keeps what it gets from here, and uses it no sooner than when it is asked something.
 type footing struct {
-	rows rows
-	ring *keyring.Ring
-	saml *saml.ServiceProvider
+	rows   rows
+	ring   *keyring.Ring
+	saml   *saml.ServiceProvider
+	portal string // where browsers reach it; empty while it has no address
 }
 
 // footing is what providers stand on; of no backend at all: nothing.
@@ -46,6 +48,9 @@ func providers(on footing) map[string]kind {
 	}
 	return map[string]kind{
 		"activedirectory": provider(activedirectory.New),
+		"azuread": provider(func(id, label string, c azuread.Config, route authn.Route) (authn.Provider, error) {
+			return azuread.New(id, label, c, route, on.portal)
+		}),
 		"ldap":            provider(ldap.New),
 		breakGlass: provider(func(id, label string, c local.Config, route authn.Route) (authn.Provider, error) {
 			return local.New(id, label, c, route, on.rows, on.ring)
@@ -70,6 +75,12 @@ func provider[C any](construct func(id, label string, c C, route authn.Route) (a
 	}}
 }
 
+// byBrowser tells whether people choose the provider in the portal, and never type a name that belongs to it.
+func (p ProviderConfig) byBrowser() bool {
+	entra, ok := p.Settings.(azuread.Config)
+	return p.Type == samlType || ok && !entra.PasswordGrant
+}
+
 func (p ProviderConfig) label() string {
 	if p.Label != "" {
 		return p.Label
@@ -84,6 +95,7 @@ func (p ProviderConfig) route() authn.Route {
 
 // makeProviders makes all of them, in the order of the file. It dials nothing.
 func makeProviders(c Config, on footing) (list []authn.Provider, fallback string, err error) {
+	on.portal = c.portalURL()
 	table := providers(on)
 	for i, p := range c.Providers {
 		made, err := table[p.Type].make(p.ID, p.label(), p.Settings, p.route())

@@ -14,10 +14,10 @@
 //	groups.go       groups and app roles, complete or an error
 //	graph.go        Microsoft Graph
 //	aadsts.go       Entra's errors: kind, reason, and what to do
+//	inspect.go      what an administrator should know before users notice
 package azuread
 
 import (
-	"context"
 	"errors"
 	"net/url"
 	"regexp"
@@ -51,7 +51,7 @@ func New(id, label string, c Config, route authn.Route, publicURL string) (authn
 	if err := errors.Join(routeErr, err); err != nil {
 		return authn.Provider{}, err
 	}
-	made := authn.Provider{ID: id, Label: label, Match: match, Redirect: p, Check: p.check}
+	made := authn.Provider{ID: id, Label: label, Match: match, Redirect: p, Check: p.check, Inspect: p.inspect}
 	if c.PasswordGrant {
 		made.Password = passwords{p}
 	}
@@ -96,28 +96,7 @@ func (p *provider) by(err error) error {
 	return &named
 }
 
-// check tells whether people could sign in now: the addresses and keys of the tenant can be read, and Entra accepts one
-// of the credentials.
-func (p *provider) check(ctx context.Context) error {
-	if p.callback == "" {
-		return p.by(errNoPublicURL())
-	}
-	for _, a := range []*authority{p.home, p.front} {
-		if _, err := a.endpoints(ctx); err != nil {
-			return p.by(err)
-		}
-		if _, err := a.signingKeys(ctx); err != nil {
-			return p.by(err)
-		}
-	}
-	token, err := p.newAppToken(ctx)
-	if err == nil && p.config.PasswordGrant {
-		err = p.probeGraph(ctx, token.Access)
-	}
-	return p.by(err)
-}
-
-func errNoPublicURL() error {
+func errNoPublicURL() *authn.Error {
 	return authn.Errorf(authn.Unavailable, "no_public_url", "the portal has no public URL, so nobody could come back from "+
 		"Entra: set plugin.portal_url")
 }

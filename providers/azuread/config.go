@@ -2,7 +2,6 @@ package azuread
 
 import (
 	"fmt"
-	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -107,9 +106,9 @@ func (c *Config) prepare() (held []credential, errs []error) {
 		add(!guid.MatchString(t) || t == personalTenant, "allowed_tenants[%d]: %q is not the ID of a tenant", i, t)
 	}
 	add(c.Protocol != "oidc", "protocol: %q is not oidc", c.Protocol)
-	add(!isHost(c.Authority), "authority: %q is not a host, for instance %s", c.Authority, DefaultAuthority)
+	add(!hostName.MatchString(c.Authority), "authority: %q is not a host, for instance %s", c.Authority, DefaultAuthority)
 	add(c.Graph == "", "graph: is needed, as %s is none of the known clouds", c.Authority)
-	add(c.Graph != "" && !isHost(c.Graph), "graph: %q is not a host, for instance graph.microsoft.com", c.Graph)
+	add(c.Graph != "" && !hostName.MatchString(c.Graph), "graph: %q is not a host, for instance graph.microsoft.com", c.Graph)
 	add(!slices.Contains([]string{guestsRefuse, guestsAccept}, c.Guests), "guests: %q is neither refuse nor accept", c.Guests)
 	add(!slices.Contains([]string{groupsNone, groupsGroups, groupsRoles}, c.Groups.Source),
 		"groups.source: %q is none of none, groups, roles", c.Groups.Source)
@@ -163,13 +162,5 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// isHost accepts a DNS name or an address, with a port or without.
-func isHost(s string) bool {
-	host := s
-	if h, _, err := net.SplitHostPort(s); err == nil {
-		host = h
-	}
-	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
-		return r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	})
-}
+// hostName is a DNS name or an IPv4 address, with a port or without.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$`)

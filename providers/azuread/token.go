@@ -81,7 +81,11 @@ func (p *provider) redeem(ctx context.Context, code, verifier string) (tokens, e
 
 // newAppToken asks for an access token to Graph of the application's own. It works without any permission there.
 func (p *provider) newAppToken(ctx context.Context) (tokens, error) {
-	return p.ask(ctx, p.home, url.Values{"grant_type": {"client_credentials"}, "scope": {p.scope(".default")}})
+	return p.ask(ctx, p.home, p.appGrant())
+}
+
+func (p *provider) appGrant() url.Values {
+	return url.Values{"grant_type": {"client_credentials"}, "scope": {p.scope(".default")}}
 }
 
 // application is the application's own access token to Graph, a new one in time before the last one ends.
