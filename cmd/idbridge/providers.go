@@ -51,7 +51,7 @@ func providers(on footing) map[string]kind {
 		"azuread": provider(func(id, label string, c azuread.Config, route authn.Route) (authn.Provider, error) {
 			return azuread.New(id, label, c, route, on.portal)
 		}),
-		"ldap":            provider(ldap.New),
+		"ldap": provider(ldap.New),
 		breakGlass: provider(func(id, label string, c local.Config, route authn.Route) (authn.Provider, error) {
 			return local.New(id, label, c, route, on.rows, on.ring)
 		}),
