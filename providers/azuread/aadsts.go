@@ -40,17 +40,21 @@ type meaning struct {
 const (
 	adviceMFA = "this person must prove a second factor at Entra, which a password alone cannot: sign in at the portal, " +
 		"make a sign-in token there and type that as the password"
-	adviceConditional = "a Conditional Access policy of the tenant refuses this: Entra admin center, Sign-in logs, the entry with the " +
+	adviceConditional = "a Conditional Access policy of the tenant refuses this: Entra admin center, Sign-in logs, the " +
+		"entry with the " +
 		"correlation id, tab Conditional Access"
-	adviceSecret = "give idbridge the value (not the ID) of a client secret that is listed under Certificates & secrets of the " +
+	adviceSecret = "give idbridge the value (not the ID) of a client secret that is listed under Certificates & " +
+		"secrets of the " +
 		"app registration"
-	adviceAssertion = "upload the certificate under Certificates & secrets of the app registration, or check issuer, subject and audience " +
+	adviceAssertion = "upload the certificate under Certificates & secrets of the app registration, or check issuer, " +
+		"subject and audience " +
 		"of the federated credential there; check this machine's clock"
 	adviceApp     = "check tenant, client_id and authority against the app registration's overview"
 	adviceConsent = "an administrator grants admin consent under API permissions of the app registration"
 	adviceBusy    = "a passing failure at Microsoft: try again"
-	adviceOnPrem  = "the pass-through authentication agent does not reach Active Directory: see Entra Connect, Pass-through authentication"
-	adviceOther   = "this account is not in the tenant: sign in with an account of the tenant, or invite it as a guest"
+	adviceOnPrem  = "the pass-through authentication agent does not reach Active Directory: see Entra Connect, " +
+		"Pass-through authentication"
+	adviceOther = "this account is not in the tenant: sign in with an account of the tenant, or invite it as a guest"
 )
 
 // meanings of the numbers that sign-ins meet; Microsoft adds to them without notice, so the rest goes by the OAuth error.
@@ -66,15 +70,19 @@ func meanings(number int) (meaning, bool) {
 // ofPeople are about the account and its password. Entra gives those of kind Locked and NotEnrolled only after the
 // password was right, but for 50053.
 func ofPeople() map[int]meaning {
-	expired := meaning{authn.Locked, authn.ReasonPasswordExpired, "the password has expired: the person changes it at Entra"}
-	change := meaning{authn.Locked, authn.ReasonPasswordMustChange, "the password must be changed at Entra, for instance after a risk was detected"}
+	expired := meaning{authn.Locked, authn.ReasonPasswordExpired,
+		"the password has expired: the person changes it at Entra"}
+	change := meaning{authn.Locked, authn.ReasonPasswordMustChange,
+		"the password must be changed at Entra, for instance after a risk was detected"}
 	return map[int]meaning{
 		50126: {authn.BadCredentials, reasonWrongPassword, "wrong user name or password; federated users need the portal"},
 		50064: {authn.BadCredentials, reasonWrongPassword, "wrong user name or password"},
 		50056: {authn.BadCredentials, reasonWrongPassword, "the account has no password at Entra"},
 		50034: {authn.BadCredentials, reasonUnknownUser, "no such account in the tenant"},
 		51004: {authn.BadCredentials, reasonUnknownUser, "no such account in the tenant"},
-		50053: {authn.Locked, reasonAccountLocked, "locked by Entra after too many wrong passwords, or the address of idbridge is thought malicious: see Sign-in logs"},
+		50053: {authn.Locked, reasonAccountLocked,
+			"locked by Entra after too many wrong passwords, or the address of idbridge is thought " +
+				"malicious: see Sign-in logs"},
 		50057: {authn.Locked, reasonAccountDisabled, "the account is disabled"},
 		50055: expired, 50144: expired, 50142: change, 50135: change,
 		80012: {authn.Locked, reasonLogonHours, "outside of the logon hours that Active Directory sets"},
@@ -84,15 +92,24 @@ func ofPeople() map[int]meaning {
 // ofPolicies are what the tenant's rules say of somebody.
 func ofPolicies() map[int]meaning {
 	table := map[int]meaning{
-		50105: {authn.Locked, reasonNotAssigned, "assign the person or a group of theirs to the enterprise application, under Users and groups"},
+		50105: {authn.Locked, reasonNotAssigned,
+			"assign the person or a group of theirs to the enterprise application, under Users and groups"},
 		65004: {authn.Locked, reasonConsent, "the person declined to consent; " + adviceConsent},
 	}
 	for kind, numbers := range map[meaning][]int{
-		{authn.NotEnrolled, reasonMFA, adviceMFA}:            {50072, 50074, 50076, 50078, 50079, 50125, 50158, 50161, 53004, 700020},
-		{authn.Locked, reasonConditional, adviceConditional}: {50005, 50097, 50129, 50131, 50155, 50187, 53000, 53001, 53002, 53003, 53010, 53011, 530032, 530034, 530035},
-		{authn.Locked, reasonConsent, adviceConsent}:         {65001, 65005, 650056, 650057, 90008, 90094, 90095},
-		{authn.Locked, reasonNotInTenant, adviceOther}:       {16000, 16003, 50014, 50020, 50177, 50178, 90072, 500021, 500022, 500208, 500212, 500213},
-		{authn.Untrusted, reasonCode, "the code was redeemed before, is too old, or is of another sign-in: somebody may be trying"}: {
+		{authn.NotEnrolled, reasonMFA, adviceMFA}: {
+			50072, 50074, 50076, 50078, 50079, 50125, 50158, 50161, 53004, 700020,
+		},
+		{authn.Locked, reasonConditional, adviceConditional}: {
+			50005, 50097, 50129, 50131, 50155, 50187, 53000, 53001, 53002, 53003, 53010, 53011, 530032, 530034,
+			530035,
+		},
+		{authn.Locked, reasonConsent, adviceConsent}: {65001, 65005, 650056, 650057, 90008, 90094, 90095},
+		{authn.Locked, reasonNotInTenant, adviceOther}: {
+			16000, 16003, 50014, 50020, 50177, 50178, 90072, 500021, 500022, 500208, 500212, 500213,
+		},
+		{authn.Untrusted, reasonCode,
+			"the code was redeemed before, is too old, or is of another sign-in: somebody may be trying"}: {
 			54005, 70000, 70008, 50089, 501481, 50148, 700005, 9002313},
 	} {
 		for _, n := range numbers {
@@ -105,17 +122,29 @@ func ofPolicies() map[int]meaning {
 // ofTheApplication are for its administrator: nobody can sign in until they are seen to.
 func ofTheApplication() map[int]meaning {
 	table := map[int]meaning{
-		7000222: {authn.Unavailable, reasonCredentialExpired, "the client secret has expired: make a new one under Certificates & secrets, add it as a second entry of credentials, and remove the old one"},
+		7000222: {authn.Unavailable, reasonCredentialExpired,
+			"the client secret has expired: make a new one under Certificates & secrets, add it as a second " +
+				"entry of credentials, and remove the old one"},
 		7000215: {authn.Unavailable, reasonCredential, adviceSecret},
 		70002:   {authn.Unavailable, reasonCredential, adviceSecret},
-		50194:   {authn.Unavailable, reasonConfig, "allowed_tenants needs an application with Supported account types: any organizational directory"},
-		50011:   {authn.Unavailable, reasonConfig, "add PORTAL/oidc/PROVIDER/callback as a redirect URI of the platform Web, under Authentication"},
-		7000112: {authn.Unavailable, reasonConfig, "the enterprise application is disabled: Properties, Enabled for users to sign-in"},
-		7000218: {authn.Unavailable, reasonConfig, "the app registration takes idbridge for a public client: its redirect URI must be of the platform Web"},
+		50194: {authn.Unavailable, reasonConfig,
+			"allowed_tenants needs an application with Supported account types: any organizational directory"},
+		50011: {authn.Unavailable, reasonConfig,
+			"add PORTAL/oidc/PROVIDER/callback as a redirect URI of the platform Web, under Authentication"},
+		7000112: {authn.Unavailable, reasonConfig,
+			"the enterprise application is disabled: Properties, Enabled for users to sign-in"},
+		7000218: {authn.Unavailable, reasonConfig,
+			"the app registration takes idbridge for a public client: its redirect URI must be of the " +
+				"platform Web"},
 	}
 	for kind, numbers := range map[meaning][]int{
-		{authn.Unavailable, reasonCredential, adviceAssertion}: {50012, 50013, 50027, 70021, 700024, 700027, 700030, 700211, 700212, 700213, 700229},
-		{authn.Unavailable, reasonConfig, adviceApp}:           {50001, 50059, 50128, 500011, 70001, 70011, 700011, 700016, 700025, 700054, 90002, 90019, 90038, 900382, 900432, 900971, 501491},
+		{authn.Unavailable, reasonCredential, adviceAssertion}: {
+			50012, 50013, 50027, 70021, 700024, 700027, 700030, 700211, 700212, 700213, 700229,
+		},
+		{authn.Unavailable, reasonConfig, adviceApp}: {
+			50001, 50059, 50128, 500011, 70001, 70011, 700011, 700016, 700025, 700054, 90002, 90019, 90038,
+			900382, 900432, 900971, 501491,
+		},
 	} {
 		for _, n := range numbers {
 			table[n] = kind
@@ -128,7 +157,9 @@ func ofTheApplication() map[int]meaning {
 func ofTheService() map[int]meaning {
 	table := map[int]meaning{}
 	for kind, numbers := range map[meaning][]int{
-		{authn.Unavailable, reasonBusy, adviceBusy}:   {50000, 50033, 50087, 50088, 50166, 50196, 70012, 90006, 90012, 90024, 90033, 90055, 90090, 90091},
+		{authn.Unavailable, reasonBusy, adviceBusy}: {
+			50000, 50033, 50087, 50088, 50166, 50196, 70012, 90006, 90012, 90024, 90033, 90055, 90090, 90091,
+		},
 		{authn.Unavailable, reasonBusy, adviceOnPrem}: {80001, 80002, 80005, 80007, 80010, 80013, 80014},
 	} {
 		for _, n := range numbers {
@@ -208,7 +239,8 @@ func (r refusal) meaning() meaning {
 	case "invalid_client":
 		return meaning{authn.Unavailable, reasonCredential, adviceSecret}
 	}
-	return meaning{authn.Unavailable, reasonRefused, fmt.Sprintf("look the number up at https://login.microsoftonline.com/error; Entra says %q",
+	return meaning{authn.Unavailable, reasonRefused, fmt.Sprintf(
+		"look the number up at https://login.microsoftonline.com/error; Entra says %q",
 		cut(firstLine(r.Description)))}
 }
 
@@ -228,7 +260,8 @@ func (r refusal) err() *authn.Error {
 	if r.credential != "" && m.reason == reasonCredential || m.reason == reasonCredentialExpired {
 		what = r.credential + ": " + what
 	}
-	return authn.Errorf(m.kind, m.reason, "%s: %s (correlation id %q, trace id %q, at %q)", what, m.advice, cut(r.Correlation), cut(r.Trace),
+	return authn.Errorf(m.kind, m.reason,
+		"%s: %s (correlation id %q, trace id %q, at %q)", what, m.advice, cut(r.Correlation), cut(r.Trace),
 		cut(r.Timestamp))
 }
 

@@ -61,7 +61,8 @@ func New(id, label string, c Config, route authn.Route, publicURL string) (authn
 func open(id string, c Config, publicURL string) (*provider, error) {
 	held, problems := c.prepare()
 	if !addressable.MatchString(id) {
-		problems = append(problems, errors.New("the id is part of an address: use 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first"))
+		problems = append(problems, errors.New(
+			"the id is part of an address: use 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first"))
 	}
 	web, err := newWeb(c.CAFile, c.RequestTimeout)
 	if err := errors.Join(append(problems, err)...); err != nil {
@@ -97,6 +98,7 @@ func (p *provider) by(err error) error {
 }
 
 func errNoPublicURL() *authn.Error {
-	return authn.Errorf(authn.Unavailable, "no_public_url", "the portal has no public URL, so nobody could come back from "+
-		"Entra: set plugin.portal_url")
+	return authn.Errorf(authn.Unavailable, "no_public_url",
+		"the portal has no public URL, so nobody could come back from "+
+			"Entra: set plugin.portal_url")
 }

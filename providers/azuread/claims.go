@@ -134,7 +134,8 @@ func checkTimes(c claims, now time.Time) error {
 	case !now.Before(at(c.Expires).Add(skew)):
 		return refuse("id_token_expired", "the ID token ended at %s", at(c.Expires).UTC().Format(time.RFC3339))
 	case now.Before(at(c.Begins).Add(-skew)) || now.Before(at(c.Issued).Add(-skew)):
-		return refuse("id_token_early", "the ID token begins at %s: check this machine's clock", at(max(c.Begins, c.Issued)).UTC().Format(time.RFC3339))
+		return refuse("id_token_early",
+			"the ID token begins at %s: check this machine's clock", at(max(c.Begins, c.Issued)).UTC().Format(time.RFC3339))
 	case c.Issued == 0:
 		return refuse("id_token_malformed", "the ID token does not say when it was issued")
 	}
@@ -181,8 +182,9 @@ func (p *provider) identity(c claims) (authn.Identity, error) {
 	}
 	id.Username, _ = c.all[p.config.UsernameClaim].(string)
 	if id.Username == "" {
-		return id, authn.Errorf(authn.Unavailable, reasonConfig, "the ID token has no claim %q: add it under Token configuration of the "+
-			"app registration, or change username_claim", p.config.UsernameClaim)
+		return id, authn.Errorf(authn.Unavailable, reasonConfig,
+			"the ID token has no claim %q: add it under Token configuration of the "+
+				"app registration, or change username_claim", p.config.UsernameClaim)
 	}
 	if c.guest() {
 		if p.config.Guests == guestsRefuse {

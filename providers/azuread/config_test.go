@@ -37,7 +37,8 @@ func TestMistakes(t *testing.T) {
 		"request_timeout: -1s is negative":               func(c *Config) { c.RequestTimeout = -time.Second },
 		"ca_file: open /no/such":                         func(c *Config) { c.CAFile = "/no/such" },
 		"password_grant: app roles are known only":       func(c *Config) { c.PasswordGrant, c.Groups.Source = true, groupsRoles },
-		"password_grant: finds people by their user":     func(c *Config) { c.PasswordGrant, c.UsernameClaim = true, "email" },
+
+		"password_grant: finds people by their user": func(c *Config) { c.PasswordGrant, c.UsernameClaim = true, "email" },
 	} {
 		_, err := New("cloud", "", plain(change), authn.Route{}, "")
 		if err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -33,7 +33,8 @@ type credential struct {
 // loadCredentials reads the files of all credentials.
 func loadCredentials(list []Credential) (held []credential, errs []error) {
 	if len(list) == 0 {
-		return nil, []error{errors.New("credentials: at least one is needed: a client secret, a certificate or a workload identity")}
+		return nil, []error{errors.New(
+			"credentials: at least one is needed: a client secret, a certificate or a workload identity")}
 	}
 	for i, c := range list {
 		at := fmt.Sprintf("credentials[%d]", i)
@@ -56,7 +57,8 @@ func (c Credential) load(at string) (credential, error) {
 	}
 	switch {
 	case kinds != 1:
-		return credential{}, fmt.Errorf("%s: give exactly one of secret, certificate_file with key_file, and workload_identity_file", at)
+		return credential{}, fmt.Errorf(
+			"%s: give exactly one of secret, certificate_file with key_file, and workload_identity_file", at)
 	case c.Secret == "" && c.Expires != "":
 		return credential{}, fmt.Errorf("%s.expires: is only for a secret", at)
 	case c.Secret != "":
@@ -136,7 +138,8 @@ func (c Credential) proveWorkload(string, string, time.Time) (url.Values, error)
 	}
 	text = bytes.TrimSpace(text)
 	if len(text) == 0 || len(text) > maxWorkloadToken {
-		return nil, authn.Errorf(authn.Unavailable, reasonCredential, "workload identity: %s holds no token", c.WorkloadIdentityFile)
+		return nil, authn.Errorf(authn.Unavailable, reasonCredential, "workload identity: %s holds no token",
+			c.WorkloadIdentityFile)
 	}
 	return url.Values{"client_assertion_type": {assertionType}, "client_assertion": {string(text)}}, nil
 }

@@ -46,7 +46,7 @@ func newBench(t *testing.T) *bench {
 	b.partner = &entra.Tenant{ID: entra.GUID("partner"), People: []*entra.Person{
 		{OID: entra.GUID("pat"), UPN: "pat@partner.example", Name: "Pat", Mail: "ann.lee@mail.example", Password: "pw-of-pat"}}}
 	b.Server = entra.Start(t, b.tenant, b.partner)
-	b.Server.Now = b.time
+	b.Now = b.time
 	return b
 }
 
@@ -101,7 +101,7 @@ func (b *bench) journey(t *testing.T, p *provider, who *entra.Person) journey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return journey{to.Pending, authn.Reply{Method: http.MethodGet, RawQuery: b.Server.SignIn(t, to.URL, who.UPN, who.Password)}, u.Query()}
+	return journey{to.Pending, authn.Reply{Method: http.MethodGet, RawQuery: b.SignIn(t, to.URL, who.UPN, who.Password)}, u.Query()}
 }
 
 func (b *bench) signIn(t *testing.T, p *provider, who *entra.Person) (authn.Identity, error) {

@@ -45,7 +45,8 @@ func list[T any](ctx context.Context, p *provider, bearer, path string, query ur
 		}
 		address = one.Next
 	}
-	return nil, authn.Errorf(authn.Unavailable, "groups_incomplete", "Microsoft Graph's list is longer than %d pages", maxPages)
+	return nil, authn.Errorf(authn.Unavailable, "groups_incomplete",
+		"Microsoft Graph's list is longer than %d pages", maxPages)
 }
 
 // graph decodes an answer of Graph, or tells its error.
@@ -65,12 +66,15 @@ func (a answer) graph(value any) error {
 	what, request := cut(e.Error.Code), cut(e.Error.Inner.Request)
 	switch {
 	case a.status == http.StatusForbidden:
-		return authn.Errorf(authn.Unavailable, "graph_denied", "Microsoft Graph: %q: grant the permissions that docs/providers/azure-ad.md lists, "+
-			"with admin consent (request id %q)", what, request)
+		return authn.Errorf(authn.Unavailable, "graph_denied",
+			"Microsoft Graph: %q: grant the permissions that docs/providers/azure-ad.md lists, "+
+				"with admin consent (request id %q)", what, request)
 	case a.status == http.StatusTooManyRequests || a.status >= 500:
-		return authn.Errorf(authn.Unavailable, reasonBusy, "Microsoft Graph: HTTP status %d %q: %s (request id %q)", a.status, what, adviceBusy, request)
+		return authn.Errorf(authn.Unavailable, reasonBusy,
+			"Microsoft Graph: HTTP status %d %q: %s (request id %q)", a.status, what, adviceBusy, request)
 	}
-	return authn.Errorf(authn.Unavailable, "entra_bad_answer", "Microsoft Graph: HTTP status %d %q (request id %q)", a.status, what, request)
+	return authn.Errorf(authn.Unavailable, "entra_bad_answer",
+		"Microsoft Graph: HTTP status %d %q (request id %q)", a.status, what, request)
 }
 
 // probeGraph tells whether people can be found with the application's own permissions.

@@ -79,13 +79,23 @@ func (p *provider) namesOf(entries []group) ([]string, error) {
 			continue
 		}
 		if p.config.Groups.By != byID && g.Name == "" { // who may not read groups gets no names
-			return nil, authn.Errorf(authn.Unavailable, "groups_incomplete", "Microsoft Graph does not tell the name of group %s: grant "+
-				"GroupMember.Read.All with admin consent", cut(g.ID))
+			return nil, authn.Errorf(authn.Unavailable, "groups_incomplete",
+				"Microsoft Graph does not tell the name of group %s: grant "+
+					"GroupMember.Read.All with admin consent", cut(g.ID))
 		}
-		name := map[string]string{byID: strings.ToLower(g.ID), byDisplayName: g.Name, byOnPremises: g.OnPremises}[p.config.Groups.By]
-		if name != "" {
+		if name := g.called(p.config.Groups.By); name != "" {
 			names = append(names, name)
 		}
 	}
 	return names, nil
+}
+
+func (g group) called(by string) string {
+	switch by {
+	case byDisplayName:
+		return g.Name
+	case byOnPremises:
+		return g.OnPremises
+	}
+	return strings.ToLower(g.ID)
 }

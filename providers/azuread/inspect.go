@@ -68,7 +68,8 @@ func (p *provider) inspectCredentials(ctx context.Context) (findings []authn.Fin
 		if err != nil {
 			f.Problem = err.Error()
 		} else if bearer = t.Access; c.endsBy(p.now().Add(endSoon)) {
-			f.Problem, f.Warning = "ends on "+c.ends.Format(time.DateOnly)+": add its successor to credentials, then remove this one", true
+			f.Problem, f.Warning = "ends on "+c.ends.Format(time.DateOnly)+
+				": add its successor to credentials, then remove this one", true
 		}
 		findings = append(findings, f)
 	}

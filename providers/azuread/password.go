@@ -29,7 +29,8 @@ func (p passwords) Find(ctx context.Context, username string) (authn.Account, er
 		return authn.Account{}, p.by(err)
 	}
 	account := authn.Account{Ref: found.UPN, Identity: authn.Identity{
-		Provider: p.id, Subject: p.config.Tenant + "/" + strings.ToLower(found.ID), Username: found.UPN, Name: found.Name, Email: found.Mail,
+		Provider: p.id, Subject: p.config.Tenant + "/" + strings.ToLower(found.ID),
+		Username: found.UPN, Name: found.Name, Email: found.Mail,
 	}}
 	if p.config.Groups.Source == groupsGroups {
 		account.Groups, err = p.graphGroups(ctx, account.Subject, "/users/"+found.ID, p.application)

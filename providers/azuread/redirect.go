@@ -41,7 +41,8 @@ func (p *provider) Begin(ctx context.Context, state string) (authn.Redirect, err
 		oidc.Nonce(a.Nonce), oauth2.S256ChallengeOption(a.Verifier), oauth2.SetAuthURLParam("response_mode", "query"),
 	}
 	if c := p.config.AuthenticationContext; c != "" {
-		options = append(options, oauth2.SetAuthURLParam("claims", fmt.Sprintf(`{"id_token":{"acrs":{"essential":true,"value":%q}}}`, c)))
+		claims := fmt.Sprintf(`{"id_token":{"acrs":{"essential":true,"value":%q}}}`, c)
+		options = append(options, oauth2.SetAuthURLParam("claims", claims))
 	}
 	return authn.Redirect{URL: request.AuthCodeURL(state, options...), Pending: pending}, nil
 }

@@ -193,7 +193,7 @@ func TestEntraDown(t *testing.T) {
 			b.Break(kind, status(http.StatusServiceUnavailable))
 			to, err := p.Begin(t.Context(), "s")
 			if err == nil {
-				query := b.Server.SignIn(t, to.URL, b.ann.UPN, b.ann.Password)
+				query := b.SignIn(t, to.URL, b.ann.UPN, b.ann.Password)
 				_, err = p.Finish(t.Context(), to.Pending, authn.Reply{Method: "GET", RawQuery: query})
 			}
 			wantError(t, err, authn.Unavailable, reason, "503")

@@ -49,7 +49,9 @@ func first(errs []error) error {
 }
 
 // askWith makes the request with one credential; again tells that another one could be accepted.
-func (p *provider) askWith(ctx context.Context, c credential, endpoint string, grant url.Values) (t tokens, again bool, err error) {
+func (p *provider) askWith(
+	ctx context.Context, c credential, endpoint string, grant url.Values,
+) (t tokens, again bool, err error) {
 	proof, err := c.prove(p.config.ClientID, endpoint, p.now())
 	if err != nil {
 		return t, true, err

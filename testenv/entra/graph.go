@@ -25,13 +25,14 @@ func (a access) may(any ...string) bool {
 
 func (s *Server) graph() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1.0/me/transitiveMemberOf", s.handle("graph", s.bearer(func(w http.ResponseWriter, r *http.Request, a access) {
-		if a.app || !a.may("User.Read", "User.Read.All", "Directory.Read.All") {
-			denied(w)
-			return
-		}
-		s.memberOf(w, r, a, a.person)
-	})))
+	mux.HandleFunc("GET /v1.0/me/transitiveMemberOf",
+		s.handle("graph", s.bearer(func(w http.ResponseWriter, r *http.Request, a access) {
+			if a.app || !a.may("User.Read", "User.Read.All", "Directory.Read.All") {
+				denied(w)
+				return
+			}
+			s.memberOf(w, r, a, a.person)
+		})))
 	mux.HandleFunc("GET /v1.0/users/{id}/transitiveMemberOf",
 		s.handle("graph", s.bearer(func(w http.ResponseWriter, r *http.Request, a access) {
 			if !a.may("User.Read.All", "Directory.Read.All") {
@@ -132,7 +133,8 @@ func (s *Server) users(w http.ResponseWriter, r *http.Request, a access) {
 }
 
 func denied(w http.ResponseWriter) {
-	graphError(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+	graphError(w, http.StatusForbidden, "Authorization_RequestDenied",
+		"Insufficient privileges to complete the operation.")
 }
 
 func graphError(w http.ResponseWriter, status int, code, message string) {
