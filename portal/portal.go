@@ -40,6 +40,7 @@ type Config struct {
 	Addresses *authn.Throttle // of failed attempts by network address
 	Once      Once
 	Journal   func(context.Context, Event) error // writes what users do to their accounts into the audit
+	Providers http.Handler                       // answers identity providers at /saml/ID/metadata and /saml/ID/slo; may be nil
 
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	Security       SecurityContact
@@ -150,11 +151,16 @@ func (p *Portal) doors(origin string) (http.Handler, error) {
 		mux.Handle(route.method+" "+route.path, p.serve(route))
 	}
 	mux.Handle("/", p.serve(route{public: true, act: (*visit).notFound}))
+	if p.Providers != nil {
+		mux.Handle("GET /saml/{provider}/metadata", p.Providers)
+		mux.Handle("/saml/{provider}/slo", p.Providers)
+	}
 	origins := http.NewCrossOriginProtection()
 	if err := origins.AddTrustedOrigin(origin); err != nil { // a proxy in front may change Host
 		return nil, fmt.Errorf("portal: %w", err)
 	}
 	origins.AddInsecureBypassPattern("POST " + answerPath)
+	origins.AddInsecureBypassPattern("POST /saml/{provider}/slo") // messages there are signed
 	origins.SetDenyHandler(p.serve(route{public: true, act: (*visit).crossOrigin}))
 	return p.secured(http.StripPrefix(p.base, origins.Handler(mux))), nil
 }

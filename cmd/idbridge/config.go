@@ -15,6 +15,7 @@ import (
 type Config struct {
 	Listen       ListenConfig        `yaml:"listen" doc:"where the platform calls"`
 	Metrics      *MetricsConfig      `yaml:"metrics" doc:"a listener of its own for /metrics, /healthz and /readyz; absent: off"`
+	Portal       *PortalConfig       `yaml:"portal" doc:"the users' door: sign-in pages, second factors, sign-in tokens; absent: off"`
 	Plugin       PluginConfig        `yaml:"plugin" doc:"how the bridge appears to the platform"`
 	Environments []EnvironmentConfig `yaml:"environments" required:"true" doc:"the platform's environments that may call"`
 	Store        StoreConfig         `yaml:"store" doc:"where rows are kept"`
@@ -55,7 +56,7 @@ type MetricsConfig struct {
 type PluginConfig struct {
 	Name      string `yaml:"name" default:"IDBridge" doc:"the plugin's name and first part of its path"`
 	PublicURL string `yaml:"public_url" required:"true" doc:"how the platform reaches the bridge, such as https://idbridge.example.com:8443"`
-	PortalURL string `yaml:"portal_url" doc:"where users set up a second factor; shown to those who must"`
+	PortalURL string `yaml:"portal_url" doc:"where users set up a second factor; shown to those who must; absent: portal.public_url"`
 	Cloud     bool   `yaml:"cloud" doc:"may be used by environments in OutSystems' cloud"`
 }
 

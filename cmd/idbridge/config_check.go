@@ -33,6 +33,7 @@ func (c Config) check(doc *strictyaml.Document) {
 	k := checker{c, doc}
 	k.listeners()
 	k.plugin()
+	k.portal()
 	k.environments()
 	k.storeAndKeys()
 	k.providers()
@@ -46,20 +47,27 @@ func (k checker) listeners() {
 		k.refuseIf(k.Metrics.Address == k.Listen.Address, "metrics.address", "is the same as listen.address")
 	}
 	t := k.Listen.TLS
-	k.refuseIf((t.CertFile == "") != (t.KeyFile == ""), "listen.tls", "cert_file and key_file belong together")
+	k.certificate("listen.tls", t)
 	k.refuseIf(t.ClientCAFile != "" && t.CertFile == "", "listen.tls.client_ca_file", "needs cert_file and key_file")
 	k.refuseIf(t.CertFile == "" && !k.Listen.InsecurePlaintext && !loopback(k.Listen.Address), "listen.tls.cert_file",
 		"is missing: without TLS passwords travel in clear (give cert_file and key_file, or listen on 127.0.0.1, "+
 			"or say insecure_plaintext: true)")
-	if t.CertFile != "" && t.KeyFile != "" {
-		_, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		k.refuseIf(err != nil, "listen.tls.cert_file", "%v", err)
-	}
 	if t.ClientCAFile != "" {
 		_, err := readRoots(t.ClientCAFile)
 		k.refuseIf(err != nil, "listen.tls.client_ca_file", "%v", err)
 	}
 }
+
+func (k checker) certificate(path string, t TLSConfig) {
+	k.refuseIf((t.CertFile == "") != (t.KeyFile == ""), path, "cert_file and key_file belong together")
+	if t.CertFile != "" && t.KeyFile != "" {
+		_, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		k.refuseIf(err != nil, path+".cert_file", "%v", err)
+	}
+}
+
+// at is the place of one of a list.
+func at(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
 func (k checker) address(path, address string) {
 	_, port, err := net.SplitHostPort(address)

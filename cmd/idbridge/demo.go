@@ -50,7 +50,7 @@ func people() []person {
 	}
 	return []person{
 		{user("alice", "Alice Plain", "developers"), 1001, "signs in with her password"},
-		{user("bob", "Bob Twofactor", "administrators"), 1002, "needs a code directly behind his password: his group must"},
+		{user("bob", "Bob Twofactor", "administrators"), 1002, "needs a code, in the portal or directly behind his password"},
 		{user("carol", "Carol Unmapped"), 0, "password right, but no IT user of that name: not mapped"},
 		{user("dave", "Dave Notenrolled", "administrators"), 1004, "must have a second factor and has none: not enrolled"},
 	}
@@ -150,8 +150,8 @@ func (d demo) fill(ctx context.Context, c Config) (secret string, err error) {
 
 // introduce prints what to do now, within 100 columns.
 func (d demo) introduce(w io.Writer, c Config, secret string) {
-	fmt.Fprintf(w, "\nidbridge is answering. Ctrl-C ends it.\n\n  plugin   %s\n  metrics  http://%s/metrics\n  files    %s\n\n",
-		d.door(), d.metrics, d.dir)
+	fmt.Fprintf(w, "\nidbridge is answering. Ctrl-C ends it.\n\n  plugin   %s\n  portal   https://%s/ (trust %s in your browser)\n  metrics  http://%s/metrics\n  files    %s\n\n",
+		d.door(), d.address, quoted(d.file("ca.pem")), d.metrics, d.dir)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "USER\tPASSWORD\tID\tWHAT HAPPENS")
 	for _, p := range people() {
@@ -178,7 +178,7 @@ Play the platform, from the WSDL to a sign-in:
     --caller %[2]s --secret-file %[3]s \
     --user alice --password alice-password
 
-What bob's authenticator app shows now, to be typed directly behind his password:
+What bob's authenticator app shows now, for the portal or directly behind his password:
 
   %[6]s demo code %[7]s
 

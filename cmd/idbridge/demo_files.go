@@ -76,6 +76,7 @@ listen:
   address: %q
   tls: {cert_file: server.pem, key_file: server.key}
 metrics: {address: %[2]q}
+portal: {public_url: "https://%[1]s"}
 plugin:
   public_url: "https://%[1]s"
 environments:

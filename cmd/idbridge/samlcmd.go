@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,9 @@ func (b *backend) serviceProvider(folder string, log *slog.Logger) *saml.Service
 
 // portalURL is where browsers reach the portal; empty while it has no address.
 func (c Config) portalURL() string {
+	if c.Portal != nil {
+		return strings.TrimSuffix(c.Portal.PublicURL, "/")
+	}
 	u, err := url.Parse(c.Plugin.PortalURL)
 	if err != nil || u.Host == "" {
 		return ""
@@ -70,7 +74,7 @@ attributes we read, signed. The same is served at PORTAL/saml/PROVIDER/metadata.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withSAML(cmd, s, func(b *backend) error {
 				if b.config.portalURL() == "" {
-					return usageError{fmt.Errorf("plugin.portal_url is missing: our addresses would not be known")}
+					return usageError{fmt.Errorf("portal.public_url is missing: our addresses would not be known")}
 				}
 				text, err := b.saml.Metadata(cmd.Context(), args[0])
 				if err == nil {

@@ -101,35 +101,49 @@ type listening struct {
 
 type listeners []listening
 
-// listen opens the platform's door first, then the operators' listener if there is one.
+// listen opens the platform's door first, then the portal's listener and the operators', where there are such.
 func (w *bridge) listen() (list listeners, err error) {
 	defer func() {
 		if err != nil {
 			list.close()
 		}
 	}()
-	door, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", w.config.Listen.Address)
-	if err != nil {
-		return list, fmt.Errorf("listen.address: %w", err)
+	door, own := w.door, w.config.Portal != nil && w.config.Portal.Address != ""
+	if w.portal != nil && !own {
+		door = w.config.beside(w.door, w.portal)
 	}
-	if w.config.Listen.TLS.CertFile != "" {
-		certificate, err := newReloader(w.config.Listen.TLS, w.log)
-		if err != nil {
-			door.Close()
-			return list, fmt.Errorf("listen.tls: %w", err)
+	if err := w.open(&list, "listen", w.config.Listen.Address, w.config.Listen.TLS, guarded(door, w.metrics, w.log)); err != nil {
+		return list, err
+	}
+	if own {
+		c := w.config.Portal
+		if err := w.open(&list, "portal", c.Address, c.TLS, guarded(w.portal, w.metrics, w.log)); err != nil {
+			return list, err
 		}
-		w.metrics.certificate(certificate)
-		door = tls.NewListener(door, certificate.tls())
 	}
-	list = append(list, listening{door, newServer(guarded(w.door, w.metrics, w.log), w.log)})
 	if w.config.Metrics == nil {
 		return list, nil
 	}
-	operators, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", w.config.Metrics.Address)
+	return list, w.open(&list, "metrics", w.config.Metrics.Address, TLSConfig{}, w.operators())
+}
+
+// open opens one listener of a section of the configuration.
+func (w *bridge) open(list *listeners, section, address string, files TLSConfig, h http.Handler) error {
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
 	if err != nil {
-		return list, fmt.Errorf("metrics.address: %w", err)
+		return fmt.Errorf("%s.address: %w", section, err)
 	}
-	return append(list, listening{operators, newServer(w.operators(), w.log)}), nil
+	if files.CertFile != "" {
+		certificate, err := newReloader(files, w.log)
+		if err != nil {
+			l.Close()
+			return fmt.Errorf("%s.tls: %w", section, err)
+		}
+		w.metrics.certificate(section, certificate)
+		l = tls.NewListener(l, certificate.tls())
+	}
+	*list = append(*list, listening{l, newServer(h, w.log)})
+	return nil
 }
 
 func (l listeners) close() {

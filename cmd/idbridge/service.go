@@ -24,6 +24,7 @@ import (
 type bridge struct {
 	*backend
 	door    http.Handler
+	portal  http.Handler // nil: not configured
 	doctor  authn.Doctor
 	metrics *metrics
 	log     *slog.Logger
@@ -41,11 +42,15 @@ func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
 	}
 	w := &bridge{backend: b, metrics: m, log: log, doctor: authn.Doctor{Providers: list, Ground: b.store}}
 	w.door, err = plugin.New(plugin.Config{
-		Name: b.config.Plugin.Name, PublicURL: b.config.Plugin.PublicURL, PortalURL: b.config.Plugin.PortalURL,
+		Name: b.config.Plugin.Name, PublicURL: b.config.Plugin.PublicURL, PortalURL: b.config.toldPortalURL(),
 		Environments: b.config.callers(), SignIns: service, Doctor: w.doctor, Journal: b.journal, NewID: newID,
 		Settings: b.config.shown, PasswordSupported: true, NamesSupported: slices.ContainsFunc(list, canLookUp),
 		Cloud: b.config.Plugin.Cloud, Observe: m.call, Log: log,
 	})
+	if err != nil {
+		return nil, err
+	}
+	w.portal, err = newPortal(b, w, service)
 	return w, err
 }
 

@@ -215,8 +215,10 @@ func (p *Page) Press(selector string) {
 // Type puts text into a field in place of what was there.
 func (p *Page) Type(selector, text string) {
 	p.t.Helper()
-	p.run("type into "+selector, chromedp.SetValue(selector, "", chromedp.ByQuery),
-		chromedp.SendKeys(selector, text, chromedp.ByQuery, chromedp.NodeVisible))
+	name, _ := json.Marshal(selector) // text is always good JSON
+	p.run("type into "+selector, chromedp.WaitVisible(selector, chromedp.ByQuery),
+		chromedp.Evaluate(`document.querySelector(`+string(name)+`).value = ""`, nil),
+		chromedp.SendKeys(selector, text, chromedp.ByQuery))
 }
 
 // Back is the browser's own button. It returns the status, or 0 where the page came from the browser's memory.

@@ -1,0 +1,208 @@
+package e2e_test
+
+import (
+	"crypto/x509"
+	"encoding/base32"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/idbridge/idbridge/testenv"
+	"github.com/idbridge/idbridge/testenv/chromium"
+)
+
+// maxPage is what a page of the portal may weigh with all it needs.
+const maxPage = 60 << 10
+
+// door is the portal of a running node, and a browser that trusts it.
+type door struct {
+	*bridge
+	node *node
+	url  string
+	cert *x509.Certificate
+}
+
+// withPortal starts a node whose portal has a listener of its own.
+func withPortal(t *testing.T, policy string) *door {
+	t.Helper()
+	b := newBridge(t)
+	port := testenv.FreePort(t)
+	c := b.slapd.CA.Server(t)
+	b.extra = fmt.Sprintf("portal:\n  public_url: https://127.0.0.1:%d\n  address: 127.0.0.1:%d\n"+
+		"  tls: {cert_file: %s, key_file: %s}\nmfa: {policy: %s, issuer: Example Ltd}\n", port, port, c.CertFile, c.KeyFile, policy)
+	b.importUsers()
+	return &door{b, b.serve(), fmt.Sprintf("https://127.0.0.1:%d", port), c.TLS.Leaf}
+}
+
+func (d *door) browser(o chromium.Options) *chromium.Page {
+	o.Trust = append(o.Trust, d.cert)
+	return chromium.Start(d.t, o).NewPage()
+}
+
+// signIn types user name and password, and returns the status of what comes.
+func (d *door) signIn(p *chromium.Page, user string) int {
+	d.t.Helper()
+	p.Open(d.url + "/login")
+	p.Type("#username", user)
+	p.Type("#password", testenv.SlapdPassword(user))
+	return p.Click("button.primary")
+}
+
+// at checks where the browser is and what it shows.
+func (d *door) at(p *chromium.Page, path, heading string) {
+	d.t.Helper()
+	if got := p.URL(); !strings.HasPrefix(got, d.url+path) {
+		d.t.Errorf("at %s, want %s", got, path)
+	}
+	if got := p.Text("h1"); !strings.Contains(got, heading) {
+		d.t.Fatalf("shows %q, want %q\n%s", got, heading, d.node.Output())
+	}
+}
+
+var tokenLine = regexp.MustCompile(`^(?:[BCDFGHJKLMNPQRSTVWXZ]{4}-){5}[BCDFGHJKLMNPQRSTVWXZ]{4}$`)
+
+// The whole journey of a user who must have a second factor and has none: an administrator's code, a device, recovery
+// codes, a sign-in token, Service Studio's call with it; and when it is revoked, no more.
+func TestPortalJourney(t *testing.T) {
+	d := withPortal(t, "required")
+	user := testenv.SlapdUser(42)
+	invitation := strings.SplitN(d.run("", "mfa", "invite", "--config", d.configure(1, 2), user), "\n", 2)[0]
+	p := d.browser(chromium.Options{})
+	p.AllowClipboard(d.url)
+	look := func(name string) {
+		t.Helper()
+		p.Sound(name, maxPage)
+		p.Screenshot("journey/" + name)
+	}
+	if a := d.must(d.node, user, testenv.SlapdPassword(user)); a.Success {
+		t.Error("signed in without a second factor")
+	}
+	p.Open(d.url)
+	look("1-signin")
+	d.signIn(p, user)
+	d.at(p, "/login/next", "Set up a second factor")
+	look("2-invitation")
+	p.Type("#invitation", invitation)
+	p.Click("button.primary")
+	look("3-before-the-picture")
+	p.Click("button.primary")
+	d.at(p, "/login/enrol/show", "Set up your authenticator")
+	p.Press("summary")
+	secret, err := base32.StdEncoding.DecodeString(strings.ReplaceAll(p.Text("#secret"), " ", ""))
+	d.check(err)
+	e := enrolment{secret: secret, used: time.Now().Unix() / 30}
+	look("4-enrol")
+	p.Type("#device", "My telephone")
+	p.Type("#code", e.code(e.used))
+	p.Click("button.primary")
+	d.at(p, "/login/enrol", "Save your recovery codes")
+	look("5-recovery")
+	p.Click("form button.primary")
+	d.at(p, "/account", "Welcome, ")
+	look("6-account")
+	p.Click("button.primary")
+	d.at(p, "/account/tokens", "Your sign-in token")
+	look("7-token")
+	token := p.Text("#token")
+	if !tokenLine.MatchString(token) {
+		t.Fatalf("the token is %q", token)
+	}
+	p.Press("[data-copy=token]")
+	p.Wait("[data-copy=token].done")
+	var copied string
+	p.Eval(`navigator.clipboard.readText()`, &copied)
+	if copied != token {
+		t.Errorf("copied %q, shown %q", copied, token)
+	}
+
+	for range 2 { // the tool sends it again at every connection
+		if a := d.must(d.node, user, token); !a.Success || a.UserID != 1042 {
+			t.Errorf("with the token: %+v\n%s", a, d.node.Output())
+		}
+	}
+	if a := d.must(d.node, testenv.SlapdUser(1), token); a.Success {
+		t.Error("another user signed in with the token")
+	}
+	p.Click(".end a")
+	if text := p.Text("table"); !strings.Contains(text, "production") {
+		t.Errorf("the list of tokens does not tell of its use: %s", text)
+	}
+	p.Click("td.act button")
+	if text := p.Text(".note.good"); !strings.Contains(text, "revoked") {
+		t.Errorf("says %q", text)
+	}
+	if a := d.must(d.node, user, token); a.Success {
+		t.Error("signed in with a revoked token")
+	}
+	if a := d.must(d.node, user, testenv.SlapdPassword(user)+e.next()); !a.Success {
+		t.Errorf("password and code: %+v", a)
+	}
+	p.Click(".who button")
+	d.at(p, "/signedout", "You are signed out")
+	look("8-signed-out")
+	d.verifyAudit()
+}
+
+// What people do that nobody plans for.
+func TestPortalMishaps(t *testing.T) {
+	d := withPortal(t, "enrolled")
+	user := testenv.SlapdUser(7)
+	e := d.enrol(user)
+	p := d.browser(chromium.Options{})
+
+	d.signIn(p, user)
+	d.at(p, "/login/next", "Enter your code")
+	tab := p.Tab() // a second tab sees the same sign-in
+	tab.Open(d.url + "/login/next")
+	d.at(tab, "/login/next", "Enter your code")
+	tab.Type("#code", "000000")
+	if status := tab.Click("button.primary"); status != http.StatusUnauthorized {
+		t.Errorf("a wrong code: status %d", status)
+	}
+	tab.Sound("a wrong code", maxPage)
+	p.Type("#code", e.next())
+	p.Click("button.primary")
+	d.at(p, "/account", "Welcome, ")
+
+	tab.Type("#code", "111111") // it comes too late, and is not held against anybody
+	tab.Click("button.primary")
+	d.at(tab, "/account", "Welcome, ")
+
+	p.Back() // to the form of the code, which is over
+	d.at(p, "/account", "Welcome, ")
+
+	var statuses []int
+	p.Eval(`Promise.all([0, 1].map(() => fetch("/account/tokens", {method: "POST", body: new URLSearchParams(new FormData(
+		document.querySelector("form.inline")))}).then(r => r.url.endsWith("/account/tokens") ? 1 : 0))).catch(() => [-1])`, &statuses)
+	if len(statuses) != 1 || statuses[0] != -1 {
+		t.Errorf("a script of a page could reach the portal: %v", statuses)
+	}
+	p.Errors() // of that refusal
+
+	p.Click("button.primary")
+	p.Text("#token")
+	p.Reload() // which sends the form again
+	if p.Has("#token") || !strings.Contains(p.Text(".note.good"), "shown already") {
+		t.Errorf("the form, sent again, made a second token:\n%s", p.Text("main"))
+	}
+
+	p.ForgetCookies()
+	p.Open(d.url + "/account")
+	d.at(p, "/login", "Sign in")
+
+	refusing := d.browser(chromium.Options{NoCookies: true})
+	if status := d.signIn(refusing, testenv.SlapdUser(8)); status != http.StatusBadRequest {
+		t.Errorf("without cookies: status %d", status)
+	}
+	d.at(refusing, "/account", "Your browser refuses cookies")
+
+	plain := d.browser(chromium.Options{Language: "de"})
+	plain.NoScript()
+	d.signIn(plain, testenv.SlapdUser(9))
+	d.at(plain, "/account", "Willkommen")
+	plain.Click("button.primary")
+	d.at(plain, "/account/tokens", "Ihr Anmeldetoken")
+}
