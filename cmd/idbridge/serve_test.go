@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -201,4 +203,23 @@ func (r *reloader) look() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.checked = time.Time{}
+}
+
+// Where both doors share a listener, the plugin has its paths, in any case of letters, and the portal everything else.
+func TestDoorsBesideEachOther(t *testing.T) {
+	c := Config{Plugin: PluginConfig{Name: "IDBridge"}, Environments: []EnvironmentConfig{{Name: "a"}, {Name: "b", Path: "Other"}}}
+	name := func(text string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
+	}
+	h := c.beside(name("plugin"), name("portal"))
+	for path, want := range map[string]string{
+		"/IDBridge/OSPlatformAuthentication.asmx": "plugin", "/idbridge/": "plugin", "/OTHER/x": "plugin", "/": "portal", "/login": "portal",
+		"/IDBridgeX/": "portal", "//IDBridge/": "portal", "/b": "portal",
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://x"+path, nil))
+		if w.Body.String() != want {
+			t.Errorf("%s: the %s, want the %s", path, w.Body, want)
+		}
+	}
 }
