@@ -150,8 +150,15 @@ func (d demo) fill(ctx context.Context, c Config) (secret string, err error) {
 
 // introduce prints what to do now, within 100 columns.
 func (d demo) introduce(w io.Writer, c Config, secret string) {
-	fmt.Fprintf(w, "\nidbridge is answering. Ctrl-C ends it.\n\n  plugin   %s\n  portal   https://%s/ (trust %s in your browser)\n  metrics  http://%s/metrics\n  files    %s\n\n",
-		d.door(), d.address, quoted(d.file("ca.pem")), d.metrics, d.dir)
+	fmt.Fprintf(w, `
+idbridge is answering. Ctrl-C ends it.
+
+  plugin   %s
+  portal   https://%s/ (let your browser trust ca.pem)
+  metrics  http://%s/metrics
+  files    %s
+
+`, d.door(), d.address, d.metrics, d.dir)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "USER\tPASSWORD\tID\tWHAT HAPPENS")
 	for _, p := range people() {
