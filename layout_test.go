@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"providers/activedirectory": {"authn", "providers/ldap"},
 	"providers/azuread":         {"authn"},
 
-	"portal": {"authn", "mfa", "templates"},
+	"portal": {"altcha", "authn", "mfa", "templates"},
 
 	// For tests and measurements only.
 	"testenv":             {},

@@ -161,3 +161,30 @@ func (p Parameters) solvedBy(s solution) error {
 	}
 	return nil
 }
+
+// Waited checks a challenge that comes back, as the JSON it was given as, without a solution, from where there is no
+// JavaScript: it must be ours, unused, and at least so old. The errors are those of Verify; ErrUnsolved: it is too young.
+func (i *Issuer) Waited(ctx context.Context, text string, least time.Duration) error {
+	var c Challenge
+	if len(text) > maxPayload {
+		return ErrMalformed
+	}
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if !hmac.Equal([]byte(i.sign(c.Parameters)), []byte(c.Signature)) {
+		return ErrForged
+	}
+	expires := time.Unix(c.Parameters.ExpiresAt, 0)
+	switch now := i.Now(); {
+	case !now.Before(expires):
+		return ErrExpired
+	case now.Before(expires.Add(least - i.Life)):
+		return ErrUnsolved
+	}
+	first, err := i.Once(ctx, c.Parameters.Nonce, expires)
+	if err == nil && !first {
+		return ErrUsed
+	}
+	return err
+}

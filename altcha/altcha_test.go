@@ -171,3 +171,39 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// Where there is no JavaScript, time is the price: paid once, and only with a challenge of ours.
+func TestWaited(t *testing.T) {
+	r := newRig()
+	wait := func(c Challenge) error {
+		text, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Waited(t.Context(), string(text), 10*time.Second)
+	}
+	want := func(what string, err, want error) {
+		t.Helper()
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", what, err, want)
+		}
+	}
+	c := r.New()
+	r.now = r.now.Add(9 * time.Second)
+	want("after nine seconds", wait(c), ErrUnsolved)
+	r.now = r.now.Add(time.Second)
+	forged := c
+	forged.Parameters.ExpiresAt--
+	want("made older", wait(forged), ErrForged)
+	want("after ten seconds", wait(c), nil)
+	want("again", wait(c), ErrUsed)
+	late := r.New()
+	r.now = r.now.Add(DefaultLife)
+	want("after its life", wait(late), ErrExpired)
+	want("no challenge", r.Waited(t.Context(), "{", 0), ErrMalformed)
+	want("too long", r.Waited(t.Context(), strings.Repeat(" ", maxPayload)+"{}", 0), ErrMalformed)
+	r.down = errors.New("disk")
+	fresh := r.New()
+	r.now = r.now.Add(10 * time.Second)
+	want("without a store", wait(fresh), r.down)
+}

@@ -25,7 +25,7 @@ func (v *visit) asset() error {
 		return err
 	}
 	h.Set("Content-Encoding", "gzip")
-	z := gzip.NewWriter(v.w)
+	z, _ := gzip.NewWriterLevel(v.w, gzip.BestCompression) // a level that there is
 	if _, err := z.Write(content); err != nil {
 		return err
 	}

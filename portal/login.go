@@ -69,6 +69,10 @@ func (v *visit) showSignIn(status int, username string) error {
 			view.Redirects = append(view.Redirects, choice{c.ID, c.Label, usual != nil && usual.Value == c.ID})
 		}
 	}
+	var err error
+	if view.Challenge, err = v.challenge(); err != nil {
+		return err
+	}
 	return v.show(status, "signin", view)
 }
 
@@ -93,7 +97,11 @@ func (v *visit) password() error {
 }
 
 func (v *visit) tryPassword(username string) (authn.Secret, error) {
-	if _, err := v.mayTry(); err != nil {
+	failures, err := v.mayTry()
+	if err == nil {
+		err = v.mayGuess(failures)
+	}
+	if err != nil {
 		return "", err
 	}
 	handle, err := v.Flow.Password(v.r.Context(), v.Visit, "", username, authn.Secret(v.r.PostForm.Get("password")))

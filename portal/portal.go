@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/idbridge/idbridge/altcha"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/mfa"
 	"github.com/idbridge/idbridge/templates"
@@ -38,6 +39,7 @@ type Config struct {
 	Policy    func(authn.Identity) authn.FactorPolicy
 	People    People
 	Addresses *authn.Throttle // of failed attempts by network address
+	Proofs    *altcha.Issuer  // of work, after several failed attempts
 	Once      Once
 	Journal   func(context.Context, Event) error // writes what users do to their accounts into the audit
 	Providers http.Handler                       // answers identity providers at /saml/ID/metadata and /saml/ID/slo; may be nil
@@ -132,7 +134,7 @@ func New(c Config) (*Portal, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("portal: the public URL %q is not an https URL without a query", c.PublicURL)
 	}
-	for _, needed := range []any{c.Pages, c.Flow, c.Factors, c.Addresses, c.People, c.Tokens, c.Once, c.Roster, c.Policy,
+	for _, needed := range []any{c.Pages, c.Flow, c.Factors, c.Addresses, c.Proofs, c.People, c.Tokens, c.Once, c.Roster, c.Policy,
 		c.Journal, c.Now, c.NewID, c.Log} {
 		if v := reflect.ValueOf(needed); !v.IsValid() || v.Kind() != reflect.Struct && v.IsZero() {
 			return nil, errors.New("portal: Config lacks a field")

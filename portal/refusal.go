@@ -86,6 +86,8 @@ func (v *visit) problem(err error) (status int, text string, ok bool) {
 	switch kind := authn.KindOf(err); {
 	case errors.As(err, &address):
 		return http.StatusTooManyRequests, v.text("problem.address", address.minutes), true
+	case errors.Is(err, errProof):
+		return http.StatusForbidden, v.text("problem.proof"), true
 	case isLoginError(err):
 		return 0, "", false
 	case kind == authn.BadCredentials:

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pquerna/otp/totp"
 
+	"github.com/idbridge/idbridge/altcha"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
 	"github.com/idbridge/idbridge/keyring"
@@ -202,6 +203,10 @@ func (r *rig) config() Config {
 		Pages: pages, Flow: authn.NewFlow(service, r.store, r.factors, 0), Roster: r.store, Tokens: r.store, Factors: r.factors,
 		Sessions:  authn.Sessions{Store: r.store, Idle: authn.DefaultSessionIdle, Life: authn.DefaultSessionLife, Now: r.clock},
 		Addresses: authn.NewThrottle(r.store, AddressSteps(), authn.DefaultWindow, r.clock), Once: r.store, Policy: policy,
+		Proofs: &altcha.Issuer{Key: []byte("a key for tests, of thirty-two b"), Life: altcha.DefaultLife, Now: r.clock,
+			Once: func(ctx context.Context, nonce string, expires time.Time) (bool, error) {
+				return r.store.UseOnce(ctx, "altcha", nonce, expires)
+			}},
 		People: people{}, Now: r.clock, NewID: func() string { return "the-correlation-id" },
 		Journal: func(_ context.Context, e Event) error {
 			r.mu.Lock()

@@ -80,9 +80,9 @@ type choice struct {
 
 // challengeView is a proof of work to be done by the browser.
 type challengeView struct {
-	JSON, Strings         string
-	Script, Style, Worker string // addresses
-	Wait                  int    // seconds, where there is no JavaScript
+	JSON, Strings string
+	Script, Style string // addresses
+	Wait          int    // seconds, where there is no JavaScript
 }
 
 type codeView struct {

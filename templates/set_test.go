@@ -83,6 +83,11 @@ func TestTextsAreUsed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for key := range english {
+		if !used[key] {
+			t.Errorf("nothing shows the text %q", key)
+		}
+	}
 }
 
 // folder makes a folder of replacements.

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/idbridge/idbridge/altcha"
 	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/keyring"
 	"github.com/idbridge/idbridge/portal"
 	"github.com/idbridge/idbridge/templates"
 )
@@ -71,16 +73,32 @@ func newPortal(b *backend, w *bridge, service *authn.Service) (http.Handler, err
 	if err != nil {
 		return nil, err
 	}
+	proofs, err := b.proofs()
+	if err != nil {
+		return nil, err
+	}
 	return portal.New(portal.Config{
 		PublicURL: c.PublicURL, Pages: pages, Flow: authn.NewFlow(service, b.store, b.factors, 0),
 		Sessions: authn.Sessions{Store: b.store, Idle: c.SessionIdle, Life: c.SessionLife, Now: time.Now}, Roster: b.store,
 		Tokens: b.store, TokenLife: authn.TokenLife{FirstUse: c.TokenFirstUse, Life: c.TokenLife},
-		Factors: b.factors, Policy: policy, People: self{b}, Once: b.store, Journal: b.portalJournal, Providers: b.saml.Handler(),
+		Factors: b.factors, Policy: policy, People: self{b}, Once: b.store, Proofs: proofs, Journal: b.portalJournal, Providers: b.saml.Handler(),
 		Addresses:      authn.NewThrottle(b.store, portal.AddressSteps(), authn.DefaultWindow, time.Now),
 		TrustedProxies: c.TrustedProxies,
 		Security:       portal.SecurityContact{Contacts: c.SecurityContacts, Policy: c.SecurityPolicy},
 		Now:            time.Now, NewID: newID, Log: w.log,
 	})
+}
+
+// proofs makes proofs of work, under a key that all nodes have.
+func (b *backend) proofs() (*altcha.Issuer, error) {
+	key, err := keyring.DataKey(context.Background(), b.store, b.ring, "altcha")
+	if err != nil {
+		return nil, err
+	}
+	return &altcha.Issuer{Key: key, Life: altcha.DefaultLife, Now: time.Now,
+		Once: func(ctx context.Context, nonce string, expires time.Time) (bool, error) {
+			return b.store.UseOnce(ctx, "altcha", nonce, expires)
+		}}, nil
 }
 
 // beside sends the platform's calls to the plugin and everything else to the portal, where both share a listener.
