@@ -5,7 +5,7 @@ FUZZ    ?= 30s
 LINT    := v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-setup bench fuzz mutate lint clean
+.PHONY: help demo build test test-setup bench fuzz mutate lint pictures clean
 
 help: ## what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,13 @@ bench: test-setup ## measure idbridge beside raw go-ldap on slapd with 10,000 us
 	$(GO) run ./bench
 	@$(GO) test -run '^$$' -bench 'Judge|Crewjam' ./providers/saml | awk '/^Benchmark/ {print} /Judge/ {ours = $$3} \
 		/Crewjam/ {theirs = $$3} END {printf "a SAML answer: crewjam/saml takes %.1f times as long\n", theirs / ours}'
+
+PICTURES = signin-choice code enrol recovery account token account-phone
+
+pictures: test-setup ## renew the pictures of the portal in docs/images
+	$(GO) test -count=1 -run 'TestGallery|TestTheWidget' ./portal
+	@mkdir -p docs/images/portal
+	@for p in $(PICTURES); do cp .cache/screenshots/gallery/$$p.png docs/images/portal/; done
 
 fuzz: ## run each fuzz target for FUZZ (30s)
 	@set -e; for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \

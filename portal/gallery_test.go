@@ -7,10 +7,13 @@ import (
 	"html/template"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/idbridge/idbridge/mfa"
 	"github.com/idbridge/idbridge/templates"
 	"github.com/idbridge/idbridge/testenv/chromium"
 )
@@ -69,8 +72,13 @@ func gallery(f frame) []struct {
 	}
 }
 
+// testQR is the picture of a key that nobody has.
 func testQR() template.HTML {
-	return `<svg viewBox="0 0 41 41" role="img" aria-label="QR"><path fill="#fff" d="M0 0h41v41H0z"/><path d="M4 4h7v7H4zM30 4h7v7h-7zM4 30h7v7H4z"/></svg>`
+	picture, err := mfa.QRPicture("otpauth://totp/Example:ana.ferreira?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Example", "QR")
+	if err != nil {
+		return template.HTML(err.Error())
+	}
+	return template.HTML(picture)
 }
 
 func tenCodes() (list []string) {
@@ -140,5 +148,41 @@ func TestPagesInEveryLanguage(t *testing.T) {
 				t.Errorf("%s in %s holds what could not be shown safely, or an unfilled place", one.name, l.Code)
 			}
 		}
+	}
+}
+
+var shownPicture = regexp.MustCompile(`images/portal/([a-z-]+)\.png`)
+
+// The pictures in the documentation are those that TestGallery makes: `make pictures` renews them.
+func TestPicturesInTheDocumentation(t *testing.T) {
+	made := map[string]bool{"signin-challenge": true}
+	for _, one := range gallery(frame{}) {
+		for _, look := range []string{"", "-dark", "-phone"} {
+			made[one.name+look] = true
+		}
+	}
+	text, err := os.ReadFile("../docs/portal.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for _, m := range shownPicture.FindAllStringSubmatch(string(text), -1) {
+		shown[m[1]+".png"] = true
+		if !made[m[1]] {
+			t.Errorf("docs/portal.md shows %s, which no test makes", m[1])
+		}
+	}
+	files, err := os.ReadDir("../docs/images/portal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if !shown[f.Name()] {
+			t.Errorf("docs/portal.md does not show %s", f.Name())
+		}
+		delete(shown, f.Name())
+	}
+	for name := range shown {
+		t.Errorf("%s is missing: make pictures", name)
 	}
 }

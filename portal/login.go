@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -326,13 +327,23 @@ func (v *visit) enrol() error {
 	if err != nil {
 		return v.lost(err)
 	}
-	if err := v.Factors.Name(v.r.Context(), login.User, v.r.PostForm.Get("enrolment"), v.r.PostForm.Get("device")); err != nil {
+	if err := v.named(login); err != nil {
 		return err
 	}
 	if len(recovery) == 0 {
 		return v.onward()
 	}
 	return v.showRecovery(recovery, accountName(login), "/login/finish", true)
+}
+
+// named gives the new device its name, and records it.
+func (v *visit) named(l authn.Login) error {
+	ctx := context.WithoutCancel(v.r.Context())
+	if err := v.Factors.Name(ctx, l.User, v.r.PostForm.Get("enrolment"), v.r.PostForm.Get("device")); err != nil {
+		return err
+	}
+	return unavailable(v.Journal(ctx, Event{Action: FactorAdded, ID: v.ID, Time: v.Arrived, Identity: l.Account.Identity,
+		ITUser: l.User.Username, Source: v.Source}))
 }
 
 // cancel forgets the login.

@@ -1,9 +1,11 @@
 package portal
 
 import (
+	"html"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +99,9 @@ func TestEnrollingOnTheWay(t *testing.T) {
 		t.Errorf("%d recovery codes", n)
 	}
 	b.follow(b.post("/login/finish")).wants(t, "the end", http.StatusOK, "Welcome", "My phone")
+	if got := r.actions(); !slices.Equal(got, []Action{FactorAdded}) || r.events[0].ITUser != "ann" {
+		t.Errorf("recorded %+v", r.events)
+	}
 }
 
 var (
@@ -185,6 +190,10 @@ func TestGettingLost(t *testing.T) {
 // Where somebody wanted to go is one of our own pages, or it is forgotten.
 func TestReturnTargets(t *testing.T) {
 	r := newRig(t)
+	first := r.browser()
+	asked := first.follow(first.get("/account/recovery")).wants(t, "the first page", http.StatusOK, "return=%2Faccount%2Frecovery")
+	form := html.UnescapeString(regexp.MustCompile(`action="(/login\?[^"]*)"`).FindStringSubmatch(asked.body)[1])
+	first.post(form, "username", "ann", "password", "pw-ann").wants(t, "signing in", http.StatusSeeOther, "/account/recovery?")
 	for wanted, want := range map[string]string{
 		"/account/factors/add": "/account/factors/add?", "/account/nothing": "/account?", "https://evil.example": "/account?",
 		"//evil.example": "/account?", "/\\evil.example": "/account?", "/signedout": "/account?", "javascript:alert(1)": "/account?",

@@ -38,7 +38,7 @@ func (f frame) Link(path string, query ...string) string {
 	if f.Chosen != "" {
 		q.Set("lang", f.Chosen)
 	}
-	if f.returns != "" && strings.HasPrefix(path, "/login/") {
+	if f.returns != "" && strings.HasPrefix(path, "/login") {
 		q.Set("return", f.returns)
 	}
 	u := url.URL{Path: f.base + path, RawQuery: q.Encode()}
