@@ -50,8 +50,7 @@ func holding(
 		if !ok {
 			return incomplete("%s sent the group %q without %s: may the service account read it?", on.Server(), e.DN(), attrSID)
 		}
-		same := func(g group) bool { return g.sid == s && ldap.SameDN(g.dn, e.DN()) }
-		if slices.ContainsFunc(list, same) {
+		if slices.ContainsFunc(list, func(g group) bool { return g.sid == s }) {
 			return nil
 		}
 		if len(list) == maxGroups {

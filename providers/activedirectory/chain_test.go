@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	ber "github.com/go-asn1-ber/asn1-ber"
+
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/testenv"
 )
@@ -151,6 +153,51 @@ func TestChainInAForest(t *testing.T) {
 			t.Errorf("the catalogue was not asked for %s: %s", part, asked)
 		}
 	}
+}
+
+// TestHalfAChain: what the account's own domain does not answer is not made up for by the catalogue.
+func TestHalfAChain(t *testing.T) {
+	f := startForest(t)
+	f.config.Groups.Source = sourceChain
+	answerEMEA := f.emea.entry
+	f.emea.entry = func(base, filter string, asked []string) []fakeEntry {
+		if strings.Contains(filter, memberInChain) {
+			return []fakeEntry{{"CN=x," + emeaRoot, map[string][]string{attrSAM: {"x"}}}}
+		}
+		return answerEMEA(base, filter, asked)
+	}
+	_, err := connect(t, f.config).Find(t.Context(), "bea")
+	wantReason(t, err, authn.Unavailable, reasonGroups)
+}
+
+// TestATrustingDomainIsComplete or an error, and is not asked about built-in groups, which are others there.
+func TestATrustingDomainIsComplete(t *testing.T) {
+	f, trusting := startPartner(t), startFake(t)
+	f.config.CAFile = bothAuthorities(t, f, trusting)
+	f.config.Groups.TrustingDomains = []OtherDomain{{Domain: "example.test", URLs: trusting.config.URLs}}
+	asked := ""
+	trusting.entry = func(base, filter string, _ []string) (list []fakeEntry) {
+		switch {
+		case strings.HasPrefix(base, "CN=ForeignSecurityPrincipals,"):
+			asked += filter
+			return []fakeEntry{{"CN=S-1-5-21-x," + base, map[string][]string{attrSID: {partnerSID(1104)}}}}
+		case strings.Contains(filter, memberInChain):
+			return []fakeEntry{fakeGroup(2000)}
+		}
+		return nil
+	}
+	a, err := connect(t, f.config).Find(t.Context(), "pia")
+	if err != nil || !slices.Contains(a.Groups, `example\g2000`) {
+		t.Errorf("%q, %v", a.Groups, err)
+	}
+	if !strings.Contains(asked, sid(partnerSID(2000)).filter()) || strings.Contains(asked, sid(fakeBuiltin).filter()) {
+		t.Errorf("asked for %s", asked)
+	}
+	trusting.lie = func(request ber.Tag, dn string, _ []string) string {
+		return map[bool]string{true: lieHangUp}[strings.HasPrefix(dn, "CN=ForeignSecurityPrincipals,")]
+	}
+	_, err = connect(t, f.config).Find(t.Context(), "pia")
+	wantReason(t, err, authn.Unavailable, "directory_unreachable")
 }
 
 const (

@@ -127,7 +127,9 @@ func TestNothingIsAsked(t *testing.T) {
 	if err := d.ChangePassword(t.Context(), a, "x", "a\x00b"); authn.KindOf(err) != authn.Unsuitable {
 		t.Error(err)
 	}
-	for _, name := range []string{"ana@other.test", `OTHER\ana`} {
+	for _, name := range []string{
+		"ana@other.test", `OTHER\ana`, `EXAMPLE\`, "@example.test", `EXAMPLE\ana@example.test`, `EXAMPLE\EXAMPLE\ana`,
+	} {
 		_, err := d.Find(t.Context(), name)
 		wantReason(t, err, authn.BadCredentials, reasonUnknownUser)
 	}
@@ -212,6 +214,80 @@ func TestAFineGrainedPolicy(t *testing.T) {
 	}
 }
 
+// TestThePolicyOfEachAccount: that of the domain, remembered for somebody else, does not do for who has another.
+func TestThePolicyOfEachAccount(t *testing.T) {
+	const pso = "CN=admins,CN=Password Settings Container,CN=System," + fakeRoot
+	f := startFake(t)
+	own := false
+	f.entry = func(base, filter string, asked []string) []fakeEntry {
+		if base == pso {
+			return []fakeEntry{{pso, map[string][]string{attrPSOThreshold: {"3"}, attrPSOWindow: {"-18000000000"}}}}
+		}
+		list := honest(base, filter, asked)
+		for _, e := range list {
+			if e.attributes[attrBadCount] = []string{"2"}; own {
+				e.attributes[attrPSO] = []string{pso}
+			}
+		}
+		return list
+	}
+	d := connect(t, f.config)
+	if _, err := signIn(t.Context(), d, "ana", "x"); err != nil { // 2 of 5
+		t.Fatal(err)
+	}
+	own = true
+	_, err := signIn(t.Context(), d, "ana", "x")
+	wantReason(t, err, authn.Locked, reasonNearLockout) // 2 of 3
+}
+
+func TestTheNameOfAPerson(t *testing.T) {
+	for display, want := range map[string]string{"": "ana of the tree", "Ana Lee": "Ana Lee"} {
+		f := startFake(t)
+		f.entry = func(base, filter string, asked []string) []fakeEntry {
+			list := honest(base, filter, asked)
+			for _, e := range list {
+				e.attributes[attrName] = []string{"ana of the tree"}
+				if display != "" {
+					e.attributes[attrDisplay] = []string{display}
+				}
+			}
+			return list
+		}
+		if a, err := connect(t, f.config).Find(t.Context(), "ana"); err != nil || a.Name != want {
+			t.Errorf("%q, %v", a.Name, err)
+		}
+	}
+}
+
+// TestATornGUID is not taken for somebody.
+func TestATornGUID(t *testing.T) {
+	for _, guid := range []string{"", "0123456789abcde", "0123456789abcdef0"} {
+		f := startFake(t)
+		f.entry = func(base, filter string, asked []string) []fakeEntry {
+			list := honest(base, filter, asked)
+			for _, e := range list {
+				e.attributes[attrGUID] = []string{guid}
+			}
+			return list
+		}
+		_, err := connect(t, f.config).Find(t.Context(), "ana")
+		wantReason(t, err, authn.Unavailable, reasonConfig)
+	}
+}
+
+// TestGoneBetweenTwoQuestions: the account was found, and its groups were not.
+func TestGoneBetweenTwoQuestions(t *testing.T) {
+	f := startFake(t)
+	f.entry = func(base, filter string, asked []string) []fakeEntry {
+		if asked[0] == attrTokenGroups {
+			return nil
+		}
+		return honest(base, filter, asked)
+	}
+	_, err := connect(t, f.config).Find(t.Context(), "ana")
+	wantReason(t, err, authn.Unavailable, reasonChanged)
+}
+
 // ranged serves tokenGroups in pieces.
 func ranged(pieces map[string][]string) func(string, string, []string) []fakeEntry {
 	return func(base, filter string, asked []string) []fakeEntry {
@@ -262,6 +338,11 @@ func TestRanges(t *testing.T) {
 		"a gap":            {two(2099, 101, "-*"), 0},
 		"fewer than said":  {two(2098, 99, "-*"), 0},
 		"the same again":   {two(2099, 0, "-49"), 0},
+		"a torn option":    {map[string][]string{attrTokenGroups: piece(";range", sids(2000, 2001))}, 0},
+		"no range at all":  {map[string][]string{attrTokenGroups: piece(";rangy=0-*", sids(2000, 2001))}, 0},
+		"two options":      {map[string][]string{attrTokenGroups: piece(";range=0-*;binary", sids(2000, 2001))}, 0},
+		"no end":           {map[string][]string{attrTokenGroups: piece(";range=0", sids(2000, 2001))}, 0},
+		"no start":         {map[string][]string{attrTokenGroups: piece(";range=-*", sids(2000, 2001))}, 0},
 		"no numbers":       {map[string][]string{attrTokenGroups: piece(";range=a-b", sids(2000, 2001))}, 0},
 		"another option":   {map[string][]string{attrTokenGroups: piece(";binary", sids(2000, 2001))}, 0},
 		"without end":      {endless, 0},
@@ -350,8 +431,9 @@ func TestACallerCannotChangeTheCache(t *testing.T) {
 
 func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 	_, err := New("corp", "", Config{
-		Domain: "CORP\\x", NetBIOSNames: []string{"CORP", "a b"}, UPNSuffixes: []string{"@example.com"},
-		BaseDN: "DC=other,DC=test", URLs: []string{"ldap://dc1", "http://dc1"}, Username: "cn",
+		Domain: "CORP\\x", NetBIOSNames: []string{"CORP", "a b", ""}, UPNSuffixes: []string{"@example.com", ""},
+		DNSServers: []string{"hello"},
+		BaseDN:     "DC=other,DC=test", URLs: []string{"ldap://dc1", "http://dc1"}, Username: "cn",
 		Groups: Groups{Source: "memberOf"}, LockoutMargin: -1,
 		AllowGroups: []string{" "}, DenyGroups: []string{"CN=x,broken"}, DialTimeout: -1,
 	}, authn.Route{Pattern: "("})
@@ -363,7 +445,7 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 		"bind_password: is required", "base_dn: ", "urls[0]: ldap:// sends", "urls[1]: ", "username: ",
 		"groups.source: ", "lockout_margin: ",
 		"allow_groups[0]: ", "deny_groups[0]: ",
-		"dial_timeout: ", "pattern: ",
+		"dial_timeout: ", "pattern: ", "netbios_names[2]: ", "upn_suffixes[1]: ", "dns_servers[0]: ",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not reported", want)

@@ -142,8 +142,55 @@ func TestEveryDomainOfAForest(t *testing.T) {
 	}
 }
 
+// TestForestRoundTrips counts what is asked of the catalogue, and of the account's own domain.
+func TestForestRoundTrips(t *testing.T) {
+	f := startForest(t)
+	d := connect(t, f.config)
+	for _, step := range []struct {
+		typed    string
+		gc, home int32
+		what     string
+	}{
+		{"bea", 2, 3, "catalogue, names there; account with tokenGroups, names, policy"},
+		{"bea", 0, 1, "state"},
+		{`EMEA\bea`, 1, 1, "catalogue; account"},
+		{`EMEA\ana`, 1, 1, "catalogue; account with tokenGroups, whose names are known"},
+	} {
+		f.gc.searches.Store(0)
+		f.emea.searches.Store(0)
+		if _, err := signIn(t.Context(), d, step.typed, "x"); err != nil {
+			t.Errorf("%s: %v", step.typed, err)
+		}
+		if x, y := f.gc.searches.Load(), f.emea.searches.Load(); x != step.gc || y != step.home {
+			t.Errorf("%s: %d and %d searches, want %d and %d: %s", step.typed, x, y, step.gc, step.home, step.what)
+		}
+	}
+	if f.first.searches.Load()+f.first.binds.Load() != 0 {
+		t.Error("another domain was asked")
+	}
+}
+
+func TestTheForestsRootIsTheDomain(t *testing.T) {
+	f, dns := startForest(t), startNameServer(t)
+	f.config.Forest.GlobalCatalogue, f.config.DNSServers = nil, []string{dns.address}
+	dns.set(nil, nil)
+	dns.mu.Lock()
+	dns.srv["_gc._tcp.example.test."] = []string{"gc.example.test"}
+	dns.mu.Unlock()
+	urls, err := newCatalogueLocator(connect(t, f.config).config, resolver(f.config.DNSServers), time.Now).servers(t.Context())
+	if err != nil || len(urls) != 1 {
+		t.Errorf("%q, %v", urls, err)
+	}
+	_, err = connect(t, f.config).Find(t.Context(), "ana")
+	if err == nil || !strings.Contains(err.Error(), "gc.example.test") {
+		t.Errorf("the catalogue of DNS was not asked: %v", err)
+	}
+}
+
 func TestNamesOfAForestThatAreNobodys(t *testing.T) {
 	f := startForest(t)
+	emea := ana() // her name reads like a domain's
+	emea.dn, emea.attributes[attrSAM], emea.attributes[attrGUID] = fakeAna, []string{"emea"}, ana().attributes[attrGUID]
 	both := emeaUser("both", "both-both-both-b")
 	both.attributes[attrUPN] = []string{"both@example.test"}
 	rival := emeaUser("rival", "rival-rival-riva")
@@ -154,7 +201,7 @@ func TestNamesOfAForestThatAreNobodys(t *testing.T) {
 		[]string{"far@example.test"}
 	mail := emeaUser("nina", "nina-nina-nina-n")
 	mail.attributes[attrMail] = []string{"nina@example.test"}
-	f.inCatalogue = append(f.inCatalogue, rival, zoe, far, mail, both)
+	f.inCatalogue = append(f.inCatalogue, rival, zoe, far, mail, both, emea)
 	f.atEMEA = append(f.atEMEA, rival, mail)
 	d := connect(t, f.config)
 	for typed, reason := range map[string]string{
@@ -176,6 +223,9 @@ func TestNamesOfAForestThatAreNobodys(t *testing.T) {
 		if authn.KindOf(err) != authn.BadCredentials || authn.ReasonOf(err) != reason {
 			t.Errorf("%q: %v, want %s", typed, err, reason)
 		}
+	}
+	if a, err := d.Find(t.Context(), "emea"); err != nil || a.Ref != fakeAna {
+		t.Errorf("a bare name that is a domain's too: %q, %v", a.Ref, err)
 	}
 	f.config.BaseDN = "OU=Staff," + fakeRoot // of the first domain alone
 	d = connect(t, f.config)

@@ -96,6 +96,67 @@ func TestTextOfIDs(t *testing.T) {
 	}
 }
 
+func TestSIDs(t *testing.T) {
+	const authority = "\x00\x00\x00\x00\x00\x05"
+	if _, ok := parseSID([]byte("\x01\x10" + authority + strings.Repeat("\x01", 64))); ok {
+		t.Error("16 numbers are one too many")
+	}
+	if s, ok := parseSID([]byte("\x01\x0f" + authority + strings.Repeat("\x01", 60))); !ok || s.domain() == "" {
+		t.Error("15 numbers are a SID")
+	}
+	if s, ok := parseSID([]byte("\x01\x00" + authority)); !ok || s.domain() != "" {
+		t.Error("a SID of no domain")
+	}
+	for text, want := range map[string]bool{"S-1-5-32": true, "s-1-5": true, "S-1-": false, "S-1": false, "": false, "Staff": false} {
+		if isSIDText(text) != want {
+			t.Errorf("%q is a SID: %v", text, !want)
+		}
+	}
+}
+
+func TestDomainNames(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	for text, want := range map[string]bool{
+		"corp": true, "corp.example.com": true, "CORP-1.a_b.com": true, "z.Z.0.9": true, long + ".com": true,
+		"": false, ".": false, "corp.": false, ".corp": false, "a..b": false, long + "a.com": false, "a b": false, "a@b": false,
+		"a{b": false, "a[b": false, "a/b": false, "a:b": false, "a`b": false, "é.com": false, "a.b\x00": false,
+	} {
+		if isDomain(text) != want {
+			t.Errorf("%q is a domain: %v", text, !want)
+		}
+	}
+	if resolver(nil) != nil {
+		t.Error("without dns_servers the system's own resolver is asked")
+	}
+}
+
+// TestNumbersAndSites are mistakes that one setting can have alone.
+func TestNumbersAndSites(t *testing.T) {
+	good := Config{Domain: "corp.test", BindDN: "svc@corp.test", BindPassword: "x", Site: "Berlin", LockoutMargin: 100}
+	for name, test := range map[string]struct {
+		change func(*Config)
+		want   string // empty: no mistake
+	}{
+		"all is well":       {func(*Config) {}, ""},
+		"site with dots":    {func(c *Config) { c.Site = "berlin.corp" }, "site: "},
+		"site with a space": {func(c *Config) { c.Site = "Berlin Mitte" }, "site: "},
+		"site and urls":     {func(c *Config) { c.URLs = []string{"ldaps://dc1"} }, "site: "},
+		"urls alone":        {func(c *Config) { c.URLs, c.Site = []string{"ldaps://dc1"}, "" }, ""},
+		"margin":            {func(c *Config) { c.LockoutMargin = 101 }, "lockout_margin: "},
+		"a catalogue alone": {func(c *Config) { c.Forest.GlobalCatalogue = []string{"ldaps://gc"} }, "forest.domains: "},
+		"another root": {func(c *Config) {
+			c.Forest = Forest{Root: "root.test", Domains: []OtherDomain{{Domain: "a.test"}}}
+		}, ""},
+	} {
+		c := good
+		test.change(&c)
+		_, err := New("corp", "", c, authn.Route{})
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+	}
+}
+
 func TestTimes(t *testing.T) {
 	if got := fileTime(116444736010000000); !got.Equal(time.Unix(1, 0)) {
 		t.Errorf("got %v", got)

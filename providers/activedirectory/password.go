@@ -167,7 +167,7 @@ func (r passwordRules) broken(who authn.Identity, s state, next string, now time
 		return authn.Errorf(authn.Unsuitable, reason, format, args...)
 	}
 	switch {
-	case !s.mustChange && now.Sub(s.passwordSet) < r.age:
+	case now.Sub(s.passwordSet) < r.age: // one that must be changed was set at no time
 		return unsuitable(reasonPassTooRecent, "the domain lets a password be changed %s after it was set", r.age)
 	case utf8.RuneCountInString(next) < r.length:
 		return unsuitable(reasonPassTooShort, "the domain wants at least %d characters", r.length)

@@ -194,6 +194,8 @@ func TestRefusedChanges(t *testing.T) {
 		"wrong, newer":          {constraint, words("0000052B"), authn.BadCredentials, reasonWrongPassword},
 		"restriction":           {constraint, words("0000052D"), authn.Unsuitable, reasonPassUsed},
 		"restriction, older":    {unwilling, "0000052D: SvcErr: DSID-031A0FC0, problem 5003", authn.Unsuitable, reasonPassUsed},
+		"ill-formed":            {constraint, words("0000052C"), authn.Unsuitable, reasonPassUsed},
+		"too short":             {unwilling, words("000008C5"), authn.Unsuitable, reasonPassUsed},
 		"locked":                {constraint, words("00000775"), authn.Locked, reasonLocked},
 		"disabled":              {constraint, words("00000533"), authn.Locked, reasonDisabled},
 		"no right":              {noAccess, "00000005: SecErr: DSID-031A11D9, problem 4003", authn.Locked, reasonCannotChange},
@@ -274,6 +276,10 @@ func TestBrokenRules(t *testing.T) {
 		{all, old, "lower 12", reasonPassUsed},
 		{all, old, "日本語日本語12!", reasonPassUsed},
 		{all, old, "日本語日本語日本", reasonPassTooSimple},
+		{all, old, "Aあ1234567", reasonPassUsed}, // each kind is one of its own
+		{all, old, "aあ1234567", reasonPassUsed},
+		{all, old, "aA1234567", reasonPassUsed},
+		{all, old, "あ12345678", reasonPassTooSimple},
 		{all, old, "X1!-aNN-", reasonPassTooSimple},
 		{all, old, "X1!-marie-", reasonPassTooSimple},
 		{all, old, "X1!-o.-other", reasonPassUsed}, // O is too short a name
