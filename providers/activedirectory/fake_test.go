@@ -29,6 +29,7 @@ type fake struct {
 	searches atomic.Int32
 	binds    atomic.Int32 // binds other than the service account's
 
+	conns                atomic.Int32 // open now
 	modifyCode           int
 	modifies             atomic.Int32
 	modified, modifiedDN string // the last modification, its operations as text
@@ -144,7 +145,8 @@ func startFake(t *testing.T) *fake {
 }
 
 func (f *fake) serve(c net.Conn) {
-	defer func() { _ = c.Close() }()
+	f.conns.Add(1)
+	defer func() { f.conns.Add(-1); _ = c.Close() }()
 	for {
 		p, err := ber.ReadPacket(c)
 		if err != nil || len(p.Children) < 2 {

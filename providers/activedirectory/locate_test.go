@@ -1,6 +1,7 @@
 package activedirectory
 
 import (
+	"context"
 	"encoding/binary"
 	"net"
 	"net/netip"
@@ -221,5 +222,33 @@ func TestTheSiteComesFirst(t *testing.T) {
 	urls, err := newLocator(c, resolver([]string{dns.address}), time.Now).servers(t.Context())
 	if err != nil || strings.Join(urls, " ") != "ldaps://near.example.test:636 ldaps://far.example.test:636" {
 		t.Errorf("%q, %v", urls, err)
+	}
+}
+
+// TestWhenDNSIsAskedAgain: soon while nothing is known, later while something is, and at once after a caller who had no
+// time left.
+func TestWhenDNSIsAskedAgain(t *testing.T) {
+	dns := startNameServer(t)
+	now := time.Now()
+	l := newLocator(Config{Domain: "example.test"}, resolver([]string{dns.address}), func() time.Time { return now })
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	l.ask(gone)
+	if !l.next.IsZero() || l.why == nil {
+		t.Errorf("a caller without time: next at %v, %v", l.next, l.why)
+	}
+	l.ask(t.Context())
+	if l.next != now.Add(firstIn) || l.why == nil {
+		t.Errorf("nothing known: next at %v, %v", l.next, l.why)
+	}
+	dns.set([]string{"dc1.example.test"}, nil)
+	l.ask(t.Context())
+	if l.next != now.Add(locatedFor) || l.why != nil {
+		t.Errorf("known: next at %v, %v", l.next, l.why)
+	}
+	dns.set(nil, nil)
+	l.ask(t.Context())
+	if l.next != now.Add(locateIn) || len(l.urls) != 1 {
+		t.Errorf("known from before: next at %v, %q", l.next, l.urls)
 	}
 }

@@ -304,3 +304,19 @@ func TestUnreadableRules(t *testing.T) {
 	}
 	wantReason(t, newPassword(t, connect(t, f.config), "ana", "a", "b"), authn.Unsuitable, reasonUnsuitable)
 }
+
+// TestChangesLeaveNoConnections: each makes one of its own, and closes it.
+func TestChangesLeaveNoConnections(t *testing.T) {
+	f := startFake(t)
+	d := connect(t, f.config)
+	for i := range 5 {
+		if err := newPassword(t, d, "ana", "old", fmt.Sprint("new", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for deadline := time.Now().Add(5 * time.Second); f.conns.Load() != 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are open, want one for searches", f.conns.Load())
+		}
+	}
+}

@@ -25,6 +25,7 @@ func (d *directory) exchange(ctx context.Context, dn, attribute string, old, nex
 		if err != nil {
 			return false, err
 		}
+		c.broken = true // and closed afterwards: the pool has its own
 		defer s.searches.put(c)
 		request := goldap.NewModifyRequest(dn, nil)
 		request.Delete(attribute, []string{old.Reveal()})
