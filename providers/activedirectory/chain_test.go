@@ -193,6 +193,18 @@ func TestATrustingDomainIsComplete(t *testing.T) {
 	if !strings.Contains(asked, sid(partnerSID(2000)).filter()) || strings.Contains(asked, sid(fakeBuiltin).filter()) {
 		t.Errorf("asked for %s", asked)
 	}
+	known := trusting.entry
+	trusting.entry = func(base, filter string, attributes []string) []fakeEntry {
+		if strings.HasPrefix(base, "CN=ForeignSecurityPrincipals,") {
+			return nil
+		}
+		return known(base, filter, attributes)
+	}
+	trusting.searches.Store(0)
+	a, err = connect(t, f.config).Find(t.Context(), "pia")
+	if err != nil || slices.Contains(a.Groups, `example\g2000`) || trusting.searches.Load() != 1 {
+		t.Errorf("nobody is known there: %q, %v, %d searches", a.Groups, err, trusting.searches.Load())
+	}
 	trusting.lie = func(request ber.Tag, dn string, _ []string) string {
 		return map[bool]string{true: lieHangUp}[strings.HasPrefix(dn, "CN=ForeignSecurityPrincipals,")]
 	}

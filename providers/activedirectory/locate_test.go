@@ -199,6 +199,9 @@ func TestNoDNS(t *testing.T) {
 	for range 3 {
 		_, err := d.Find(t.Context(), "alice")
 		wantReason(t, err, authn.Unavailable, "directory_unreachable")
+		if err == nil || !strings.Contains(err.Error(), "no such host") {
+			t.Errorf("DNS's own words are missing: %v", err)
+		}
 	}
 	dns.mu.Lock()
 	asked := dns.asked
