@@ -10,7 +10,9 @@ import (
 // directory is the slapd under load, for raw go-ldap and for idbridge alike.
 type directory struct {
 	url, baseDN, peopleDN, bindDN, bindPassword, caFile string
-	tls                                                 *tls.Config
+
+	rdn, filter string // of a user; %s in filter is the name
+	tls         *tls.Config
 }
 
 func username(n int) string { return fmt.Sprintf("user%05d", n) }
@@ -32,7 +34,7 @@ func (d directory) rawBind() (caller, error) {
 }
 
 func (r *rawBind) attempt(n int) error {
-	return r.conn.Bind("uid="+username(n)+","+r.d.peopleDN, password(n))
+	return r.conn.Bind(r.d.rdn+"="+username(n)+","+r.d.peopleDN, password(n))
 }
 
 func (r *rawBind) close() { r.conn.Close() }
@@ -56,7 +58,7 @@ func (d directory) rawSearchBind() (caller, error) {
 }
 
 func (r *rawSearchBind) attempt(n int) error {
-	filter := "(&(objectClass=person)(uid=" + ldap.EscapeFilter(username(n)) + "))"
+	filter := fmt.Sprintf(r.d.filter, ldap.EscapeFilter(username(n)))
 	found, err := r.search.Search(ldap.NewSearchRequest(r.d.baseDN, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 2, 10, false,
 		filter, []string{"entryUUID", "uid", "cn", "mail"}, nil))
 	if err != nil {

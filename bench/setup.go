@@ -40,6 +40,7 @@ func (b *bench) prepare() (err error) {
 	s := testenv.Slapd(b, testenv.SlapdConfig{Users: b.users})
 	b.slapd = directory{
 		url: s.URL, baseDN: s.BaseDN, peopleDN: s.PeopleDN, bindDN: s.BindDN, bindPassword: s.BindPassword, caFile: s.CAFile,
+		rdn: "uid", filter: "(&(objectClass=person)(uid=%s))",
 		tls: &tls.Config{RootCAs: s.CA.Pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12},
 	}
 	fmt.Fprintln(os.Stderr, "building idbridge ...")
