@@ -220,6 +220,16 @@ func (f *Flow) Begin(ctx context.Context, v Visit, provider string) (handle Secr
 	return handle, to, err
 }
 
+// SignOut says where to send a browser whose session has just ended, so that the source ends its own too. A Redirect
+// without URL means nowhere. Unavailable, Internal: our session has ended all the same.
+func (f *Flow) SignOut(ctx context.Context, identity Identity) (Redirect, error) {
+	p, known := f.service.router.byID(identity.Provider)
+	if !known || p.SignOut == nil {
+		return Redirect{}, nil
+	}
+	return p.SignOut(ctx, identity)
+}
+
 func (f *Flow) redirecting(in *signIn, provider string) error {
 	p, known := f.service.router.byID(provider)
 	if !known {

@@ -258,7 +258,26 @@ func (v *visit) signOut() error {
 		return err
 	}
 	v.w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
-	return v.goTo("/signedout")
+	return v.signOutThere()
+}
+
+// patience is how long a provider may take to say where people sign out.
+const patience = 5 * time.Second
+
+// signOutThere sends the browser to where the person signed in, if sessions end there too. Ours has ended already, so
+// nothing that goes wrong there is of interest to them.
+func (v *visit) signOutThere() error {
+	ctx, cancel := context.WithTimeout(v.r.Context(), patience)
+	defer cancel()
+	identity := v.session.Identity
+	to, err := v.Flow.SignOut(ctx, identity)
+	if err != nil {
+		v.Log.Warn("portal: single logout", "id", v.ID, "provider", identity.Provider, "error", err)
+	}
+	if err != nil || to.URL == "" {
+		return v.goTo("/signedout")
+	}
+	return v.sendTo(leaveView{frame: v.frame, Provider: v.providerLabel(identity.Provider), Leaving: true}, to)
 }
 
 func (v *visit) signedOut() error { return v.show(http.StatusOK, "signedout", signedOutView{v.frame}) }
@@ -284,5 +303,5 @@ func (v *visit) signOutEverywhere() error {
 	if err := v.leave(); err != nil {
 		return err
 	}
-	return v.goTo("/signedout")
+	return v.signOutThere()
 }

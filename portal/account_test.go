@@ -282,3 +282,30 @@ func mustURL(b *browser) *url.URL {
 	b.must(err)
 	return u
 }
+
+// Signing out ends our session first; then the browser goes to where the person signed in, if sessions end there too.
+func TestSignOutThereToo(t *testing.T) {
+	for name, c := range map[string]struct {
+		out    authn.Redirect
+		err    error
+		status int
+		want   string
+	}{
+		"by link": {authn.Redirect{URL: "https://idp.example.test/slo?SAMLRequest=x"}, nil, http.StatusOK, `content="0; url=https://idp.example.test/slo?SAMLRequest=x"`},
+		"by form": {authn.Redirect{URL: "https://idp.example.test/slo", Fields: url.Values{"SAMLRequest": {"logout"}}}, nil, http.StatusOK, `value="logout"`},
+		"nowhere": {authn.Redirect{}, nil, http.StatusSeeOther, "/signedout"},
+		"down":    {authn.Redirect{URL: "https://idp.example.test/slo"}, &authn.Error{Kind: authn.Unavailable}, http.StatusSeeOther, "/signedout"},
+	} {
+		for _, path := range []string{"/signout", "/account/signout-everywhere"} {
+			t.Run(name+" "+path, func(t *testing.T) {
+				r := newRig(t)
+				r.idp.out, r.idp.outErr = c.out, c.err
+				b := r.browser()
+				b.post("/login/begin", "provider", "idp")
+				b.follow(b.post("/saml/idp/acs", "SAMLResponse", "x", "RelayState", r.idp.state)).wants(t, "signed in", http.StatusOK, "Welcome")
+				b.post(path).wants(t, "signing out", c.status, c.want)
+				b.get("/account").wants(t, "after it", http.StatusSeeOther)
+			})
+		}
+	}
+}

@@ -130,7 +130,12 @@ func (v *visit) beginAt(c authn.Choice) error {
 	v.setLoginCookie(handle, true)
 	http.SetCookie(v.w, &http.Cookie{Name: usualCookie, Value: c.ID, Path: "/", Secure: true, HttpOnly: true,
 		SameSite: http.SameSiteLaxMode, MaxAge: 365 * 24 * 60 * 60})
-	view := leaveView{frame: v.frame, Provider: c.Label, URL: to.URL}
+	return v.sendTo(leaveView{frame: v.frame, Provider: c.Label}, to)
+}
+
+// sendTo shows the page that sends the browser away.
+func (v *visit) sendTo(view leaveView, to authn.Redirect) error {
+	view.URL = to.URL
 	for name, values := range to.Fields {
 		for _, value := range values {
 			view.Fields = append(view.Fields, field{name, value})

@@ -3,6 +3,7 @@ package portal
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -110,6 +111,17 @@ type identityProvider struct {
 	state  string
 	fields url.Values
 	reply  authn.Reply
+	out    authn.Redirect
+	outErr error
+}
+
+func (i *identityProvider) signOut(_ context.Context, identity authn.Identity) (authn.Redirect, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if identity.Session != "their session" {
+		return authn.Redirect{}, errors.New("whose session is that?")
+	}
+	return i.out, i.outErr
 }
 
 func (i *identityProvider) Begin(_ context.Context, state string) (authn.Redirect, error) {
@@ -126,7 +138,7 @@ func (i *identityProvider) Finish(_ context.Context, _ []byte, reply authn.Reply
 	if reply.Form.Get("SAMLResponse") == "" && reply.RawQuery == "" {
 		return authn.Identity{}, &authn.Error{Kind: authn.Untrusted, Reason: "bad_signature"}
 	}
-	return authn.Identity{Provider: "idp", Subject: "i-ann", Username: "ann", Factors: []string{authn.FactorIdP, authn.FactorIdPMFA}}, nil
+	return authn.Identity{Provider: "idp", Subject: "i-ann", Username: "ann", Session: "their session", Factors: []string{authn.FactorIdP, authn.FactorIdPMFA}}, nil
 }
 
 // people answers from fixed lists.
@@ -191,7 +203,7 @@ func (r *rig) config() Config {
 	service, err := authn.NewService(authn.Config{
 		Providers: []authn.Provider{
 			{ID: "corp", Label: "Corporate directory", Match: any, Password: r.corp, ChangePassword: r.corp.change},
-			{ID: "idp", Label: "Partner login", Match: partner, Redirect: r.idp},
+			{ID: "idp", Label: "Partner login", Match: partner, Redirect: r.idp, SignOut: r.idp.signOut},
 		},
 		Users: users, Factors: r.factors, Policy: policy, Throttle: throttle, Auditor: noAudit{}, Tokens: r.store,
 		RefusalTime: -1, Now: r.clock,

@@ -123,6 +123,7 @@ type passwordView struct {
 type leaveView struct {
 	frame
 	Provider string
+	Leaving  bool // signing out there; otherwise in
 	URL      string
 	Fields   []field // to be posted; none: a plain link
 }
