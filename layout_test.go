@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 	"cmd/idbridge":    {"*"},
 
 	"providers/activedirectory": {"authn", "providers/ldap"},
-	"providers/azuread":         {"authn"},
+	"providers/azuread":         {"authn", "providers/saml"},
 
 	"portal": {"altcha", "authn", "mfa", "templates"},
 

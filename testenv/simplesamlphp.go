@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -51,6 +52,7 @@ type SAMLParty struct {
 // SimpleSAMLphpConfig says what an identity provider knows at its start.
 type SimpleSAMLphpConfig struct {
 	CA      *Authority            // of its https address; nil makes a new one
+	Entity  string                // its entityID; default: the address of its metadata
 	People  map[string]SAMLPerson // nil: ann (password pw-ann) and bob (pw-bob)
 	Parties []SAMLParty
 }
@@ -65,6 +67,7 @@ type SimpleSAMLphpServer struct {
 	Certificate, CertBefore *x509.Certificate // that signs now, and that did before RollOver
 
 	dir, private string
+	entity       string
 	port         int
 	mu           sync.Mutex
 	people       map[string]SAMLPerson
@@ -80,7 +83,7 @@ func SimpleSAMLphp(tb TB, c SimpleSAMLphpConfig) *SimpleSAMLphpServer {
 		c.CA = CA(tb)
 	}
 	s := &SimpleSAMLphpServer{
-		CA: c.CA, dir: tb.TempDir(), port: FreePort(tb), people: c.People, parties: map[string]SAMLParty{},
+		CA: c.CA, dir: tb.TempDir(), port: FreePort(tb), entity: c.Entity, people: c.People, parties: map[string]SAMLParty{},
 	}
 	if s.people == nil {
 		s.people = samlPeople()
@@ -131,6 +134,7 @@ func (s *SimpleSAMLphpServer) front(tb TB) {
 	s.URL = server.URL
 	s.EntityID = s.URL + "/saml2/idp/metadata.php"
 	s.MetadataURL = s.EntityID
+	s.EntityID = cmp.Or(s.entity, s.EntityID)
 	s.SSO = s.URL + "/saml2/idp/SSOService.php"
 	s.SLO = s.URL + "/saml2/idp/SingleLogoutService.php"
 	s.InitiatedSSO = s.SSO + "?spentityid="

@@ -49,7 +49,7 @@ func providers(on footing) map[string]kind {
 	return map[string]kind{
 		"activedirectory": provider(activedirectory.New),
 		"azuread": provider(func(id, label string, c azuread.Config, route authn.Route) (authn.Provider, error) {
-			return azuread.New(id, label, c, route, on.portal)
+			return azuread.New(id, label, c, route, azuread.Surroundings{PublicURL: on.portal, SAML: on.saml})
 		}),
 		"ldap": provider(ldap.New),
 		breakGlass: provider(func(id, label string, c local.Config, route authn.Route) (authn.Provider, error) {

@@ -5,7 +5,8 @@
 // Connect's authorisation code flow with PKCE; the password grant for callers without a browser is off by default. It
 // leaves to others where answers arrive and which login they belong to (portal), and which IT user a person is (itusers).
 //
-//	redirect.go     there and back with a browser
+//	redirect.go     there and back with a browser, by OpenID Connect
+//	saml.go         the same by SAML, on top of package saml: what Entra's assertions say
 //	password.go     names and passwords, where the tenant allows that
 //	token.go        the token endpoint
 //	credentials.go  what proves that it is idbridge that asks: secret, certificate or workload identity
@@ -25,6 +26,7 @@ import (
 	"time"
 
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/providers/saml"
 )
 
 // provider is one application in one tenant. It is safe for concurrent use.
@@ -41,17 +43,29 @@ type provider struct {
 	now      func() time.Time
 }
 
-// New makes a provider of an application. publicURL is the portal's; an empty one is found by Check. New reads the
-// certificate files and reports every mistake at once, naming the YAML key; it dials nothing.
+// Surroundings are what a provider needs of the program around it. While only a configuration is checked PublicURL may be
+// missing.
+type Surroundings struct {
+	PublicURL string                // of the portal; that there is none is found by Check
+	SAML      *saml.ServiceProvider // for protocol: saml
+}
+
+// New makes a provider of an application. It reads the certificate files and reports every mistake at once, naming the
+// YAML key; it dials nothing.
 //
 // docs/errors.md lists the reasons of the provider's errors.
-func New(id, label string, c Config, route authn.Route, publicURL string) (authn.Provider, error) {
-	p, err := open(id, c, publicURL)
+func New(id, label string, c Config, route authn.Route, around Surroundings) (authn.Provider, error) {
+	p, err := open(id, c, around.PublicURL)
 	match, routeErr := route.Matcher()
 	if err := errors.Join(routeErr, err); err != nil {
 		return authn.Provider{}, err
 	}
 	made := authn.Provider{ID: id, Label: label, Match: match, Redirect: p, Check: p.check, Inspect: p.inspect}
+	if p.config.Protocol == protocolSAML {
+		if made, err = (samlSide{provider: p}).open(label, route, around.SAML); err != nil {
+			return authn.Provider{}, err
+		}
+	}
 	if c.PasswordGrant {
 		made.Password = passwords{p}
 	}

@@ -1,6 +1,7 @@
 package azuread
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -20,15 +21,15 @@ const (
 
 // Config is one application (app registration) in one tenant. Zero values mean the defaults.
 type Config struct {
-	Protocol string `yaml:"protocol" enum:"oidc" doc:"how Entra is spoken to; default oidc (OpenID Connect)"`
+	Protocol string `yaml:"protocol" enum:"oidc,saml" doc:"how Entra is spoken to: oidc (OpenID Connect, default) or saml (SAML 2.0)"`
 	Tenant   string `yaml:"tenant" required:"true" doc:"the directory (tenant) ID, as the app registration's overview shows it"`
 	ClientID string `yaml:"client_id" required:"true" doc:"the application (client) ID, as the app registration's overview shows it"`
 
-	Credentials []Credential `yaml:"credentials" required:"true" doc:"what proves to Entra that it is idbridge that asks; a second one while one is being replaced"`
+	Credentials []Credential `yaml:"credentials" doc:"what proves to Entra that it is idbridge that asks; a second one while one is being replaced; with saml only for Microsoft Graph"`
 
 	AllowedTenants []string `yaml:"allowed_tenants" doc:"IDs of other tenants whose people may sign in; the application must be multi-tenant"`
 	Guests         string   `yaml:"guests" enum:"refuse,accept" doc:"people of other tenants who were invited into this one; default refuse"`
-	UsernameClaim  string   `yaml:"username_claim" doc:"the claim of the ID token that holds the user name; default preferred_username"`
+	UsernameClaim  string   `yaml:"username_claim" doc:"the claim that holds the user name; default preferred_username, with saml http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name"`
 	Groups         Groups   `yaml:"groups" doc:"the groups or app roles of a person"`
 
 	AcceptMFA             bool   `yaml:"accept_mfa" doc:"a second factor that Entra vouches for counts here"`
@@ -61,6 +62,9 @@ type Credential struct {
 }
 
 const (
+	protocolOIDC = "oidc"
+	protocolSAML = "saml"
+
 	guestsRefuse = "refuse"
 	guestsAccept = "accept"
 
@@ -105,7 +109,7 @@ func (c *Config) prepare() (held []credential, errs []error) {
 	for i, t := range c.AllowedTenants {
 		add(!guid.MatchString(t) || t == personalTenant, "allowed_tenants[%d]: %q is not the ID of a tenant", i, t)
 	}
-	add(c.Protocol != "oidc", "protocol: %q is not oidc", c.Protocol)
+	add(c.Protocol != protocolOIDC && c.Protocol != protocolSAML, "protocol: %q is neither oidc nor saml", c.Protocol)
 	add(!hostName.MatchString(c.Authority), "authority: %q is not a host, for instance %s", c.Authority, DefaultAuthority)
 	add(c.Graph == "", "graph: is needed, as %s is none of the known clouds", c.Authority)
 	add(c.Graph != "" && !hostName.MatchString(c.Graph), "graph: %q is not a host, for instance graph.microsoft.com", c.Graph)
@@ -119,6 +123,9 @@ func (c *Config) prepare() (held []credential, errs []error) {
 	add(c.AuthenticationContext != "" && !c.AcceptMFA, "authentication_context: has no meaning without accept_mfa: true")
 	add(c.RequestTimeout < 0, "request_timeout: %s is negative", c.RequestTimeout)
 	errs = append(errs, c.checkPasswordGrant()...)
+	errs = append(errs, c.checkSAML()...)
+	add(len(c.Credentials) == 0 && c.Protocol == protocolOIDC,
+		"credentials: at least one is needed: a client secret, a certificate or a workload identity")
 	held, credentialErrs := loadCredentials(c.Credentials)
 	return held, append(errs, credentialErrs...)
 }
@@ -131,15 +138,35 @@ func (c *Config) checkPasswordGrant() (errs []error) {
 	if c.Groups.Source == groupsRoles {
 		errs = append(errs, fmt.Errorf("password_grant: app roles are known only after the password was proven; use groups.source: groups"))
 	}
-	if c.UsernameClaim != DefaultUsernameClaim && c.UsernameClaim != "upn" {
+	if !slices.Contains([]string{DefaultUsernameClaim, "upn", claimName}, c.UsernameClaim) {
 		errs = append(errs, fmt.Errorf("password_grant: finds people by their user principal name, so username_claim cannot be %q",
 			c.UsernameClaim))
 	}
 	return errs
 }
 
+// checkSAML refuses what is only in OpenID Connect, or needs Microsoft Graph, which wants a credential.
+func (c *Config) checkSAML() (errs []error) {
+	if c.Protocol != protocolSAML {
+		return nil
+	}
+	add := func(bad bool, text string) {
+		if bad {
+			errs = append(errs, errors.New(text))
+		}
+	}
+	add(len(c.AllowedTenants) > 0, "allowed_tenants: with protocol: saml a provider is for one tenant")
+	add(c.AuthenticationContext != "", "authentication_context: is only for protocol: oidc")
+	add(c.PasswordGrant && len(c.Credentials) == 0, "credentials: are needed for password_grant")
+	add(c.Groups.By != byID && len(c.Credentials) == 0, "credentials: are needed for groups.by: Microsoft Graph tells names")
+	return errs
+}
+
 func (c *Config) setDefaults() {
-	setDefault(&c.Protocol, "oidc")
+	setDefault(&c.Protocol, protocolOIDC)
+	if c.Protocol == protocolSAML {
+		setDefault(&c.UsernameClaim, claimName)
+	}
 	setDefault(&c.Authority, DefaultAuthority)
 	setDefault(&c.Graph, clouds()[c.Authority])
 	setDefault(&c.Guests, guestsRefuse)

@@ -25,7 +25,7 @@ func TestMistakes(t *testing.T) {
 		"credentials: at least one is needed":            func(c *Config) { c.Credentials = nil },
 		"allowed_tenants[0]: \"x\" is not":               func(c *Config) { c.AllowedTenants = []string{"x"} },
 		"allowed_tenants[1]: \"" + personalTenant:        func(c *Config) { c.AllowedTenants = []string{entra.GUID("a"), personalTenant} },
-		"protocol: \"wsfed\" is not":                     func(c *Config) { c.Protocol = "wsfed" },
+		"protocol: \"wsfed\" is neither":                 func(c *Config) { c.Protocol = "wsfed" },
 		"authority: \"https://x\" is not a host":         func(c *Config) { c.Authority, c.Graph = "https://x", "g" },
 		"graph: is needed, as login.example":             func(c *Config) { c.Authority = "login.example" },
 		"graph: \"a/b\" is not a host":                   func(c *Config) { c.Graph = "a/b" },
@@ -40,20 +40,20 @@ func TestMistakes(t *testing.T) {
 
 		"password_grant: finds people by their user": func(c *Config) { c.PasswordGrant, c.UsernameClaim = true, "email" },
 	} {
-		_, err := New("cloud", "", plain(change), authn.Route{}, "")
+		_, err := New("cloud", "", plain(change), authn.Route{}, Surroundings{})
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	if _, err := New("cloud", "", plain(func(*Config) {}), authn.Route{}, ""); err != nil {
+	if _, err := New("cloud", "", plain(func(*Config) {}), authn.Route{}, Surroundings{}); err != nil {
 		t.Errorf("the control: %v", err)
 	}
 	for _, id := range []string{"", "a/b", "ü", strings.Repeat("x", 65)} {
-		if _, err := New(id, "", plain(func(*Config) {}), authn.Route{}, ""); err == nil {
+		if _, err := New(id, "", plain(func(*Config) {}), authn.Route{}, Surroundings{}); err == nil {
 			t.Errorf("the id %q is no mistake", id)
 		}
 	}
-	_, err := New("cloud", "", Config{}, authn.Route{Pattern: "("}, "")
+	_, err := New("cloud", "", Config{}, authn.Route{Pattern: "("}, Surroundings{})
 	if got := strings.Split(err.Error(), "\n"); len(got) != 4 {
 		t.Errorf("not all at once: %q", got)
 	}

@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -32,10 +31,6 @@ type credential struct {
 
 // loadCredentials reads the files of all credentials.
 func loadCredentials(list []Credential) (held []credential, errs []error) {
-	if len(list) == 0 {
-		return nil, []error{errors.New(
-			"credentials: at least one is needed: a client secret, a certificate or a workload identity")}
-	}
 	for i, c := range list {
 		at := fmt.Sprintf("credentials[%d]", i)
 		one, err := c.load(at)

@@ -41,7 +41,7 @@ func TestPasswordContract(t *testing.T) {
 func TestPasswordsAreOff(t *testing.T) {
 	b := newBench(t)
 	for on, change := range map[bool]func(*Config){false: func(*Config) {}, true: withPasswords} {
-		made, err := New("cloud", "Cloud", b.config(change), authn.Route{}, portalURL)
+		made, err := New("cloud", "Cloud", b.config(change), authn.Route{}, Surroundings{PublicURL: portalURL})
 		if err != nil {
 			t.Fatal(err)
 		}

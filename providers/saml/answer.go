@@ -34,7 +34,7 @@ func (p *provider) Finish(ctx context.Context, pending []byte, reply authn.Reply
 	if err := p.strongEnough(v); err != nil {
 		return authn.Identity{}, err
 	}
-	identity, err := p.identity(v)
+	identity, err := p.person(ctx, v)
 	if err != nil {
 		return authn.Identity{}, err
 	}

@@ -56,6 +56,7 @@ type provider struct {
 	Surroundings
 	id, label string
 	config    Config
+	dialect   Dialect
 	pins      []*x509.Certificate
 	source    *source
 	keys      *ownKeys
@@ -63,6 +64,11 @@ type provider struct {
 
 // New adds an identity provider. It validates and never dials. The error names the keys to change.
 func (s *ServiceProvider) New(id, label string, c Config, route authn.Route) (authn.Provider, error) {
+	return s.NewDialect(id, label, c, Dialect{}, route)
+}
+
+// NewDialect is New for an identity product that has a package of its own.
+func (s *ServiceProvider) NewDialect(id, label string, c Config, d Dialect, route authn.Route) (authn.Provider, error) {
 	m, err := c.prepare()
 	if !providerID.MatchString(id) {
 		err = errors.Join(err, errors.New("the id is part of addresses: use 1 to 64 of A-Z a-z 0-9 . _ -, first a letter or digit"))
@@ -71,7 +77,7 @@ func (s *ServiceProvider) New(id, label string, c Config, route authn.Route) (au
 	if err := errors.Join(err, routeErr); err != nil {
 		return authn.Provider{}, err
 	}
-	p := &provider{Surroundings: s.around, id: id, label: label, config: c, pins: m.certificates}
+	p := &provider{Surroundings: s.around, id: id, label: label, config: c, dialect: d, pins: m.certificates}
 	p.source = p.newSource(m)
 	p.keys = &ownKeys{provider: id, store: s.around.Keys, sealer: s.around.Sealer, now: p.Now}
 	s.mu.Lock()

@@ -30,6 +30,7 @@ type Tenant struct {
 	People []*Person
 	Groups []Group
 	Apps   []*App
+	SAML   *Federation // nil: none
 }
 
 // Person is somebody in a tenant.

@@ -19,6 +19,7 @@ func (s *Server) login() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{tenant}/v2.0/.well-known/openid-configuration", s.handle("discovery", s.discovery))
 	mux.HandleFunc("GET /{tenant}/discovery/v2.0/keys", s.handle("keys", s.jwks))
+	mux.HandleFunc("GET /{tenant}/federationmetadata/2007-06/federationmetadata.xml", s.handle("federation", s.federation))
 	mux.HandleFunc("GET /{tenant}/oauth2/v2.0/authorize", s.handle("authorize", s.authorize))
 	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/authorize", s.handle("authorize", s.authorize))
 	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/token", s.handle("token", s.tokens))
