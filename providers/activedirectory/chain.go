@@ -75,8 +75,11 @@ func (d *domain) inTrusting(ctx context.Context, user sid, own []group) (list []
 		var found []group
 		err := other.directory.Ask(ctx, func(ctx context.Context, on *ldap.Session) error {
 			members, err := other.principals(ctx, on, sids)
-			if err != nil || len(members) == 0 {
+			if err != nil {
 				return err
+			}
+			if len(members) == 0 {
+				return nil
 			}
 			found, err = holding(ctx, on, other.root, "", members, nil)
 			return err

@@ -284,7 +284,17 @@ func TestACatalogueThatLies(t *testing.T) {
 func TestGroupsInAForest(t *testing.T) {
 	f := startForest(t)
 	d := connect(t, f.config)
+	asked := ""
+	f.gc.entry = func(base, filter string, attributes []string) []fakeEntry {
+		if strings.Contains(filter, attrSID) {
+			asked += filter
+		}
+		return f.answerCatalogue(base, filter, attributes)
+	}
 	a, err := d.Find(t.Context(), "bea")
+	if asked != sid(fakeSID(3000)).filter() { // her own domain's groups, and the built-in ones, are known there
+		t.Errorf("the catalogue was asked for %s", asked)
+	}
 	want := []string{
 		"S-1-5-21-1-2-9-513", "CN=g513," + emeaRoot, `emea\g513`, "S-1-5-21-1-2-9-2000", "CN=g2000," + emeaRoot,
 		`emea\g2000`, "S-1-5-21-1-2-7-3000", "CN=g3000," + fakeRoot, "g3000", "CN=Users,CN=Builtin," + emeaRoot, `emea\Users`,

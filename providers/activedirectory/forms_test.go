@@ -114,6 +114,22 @@ func TestSIDs(t *testing.T) {
 	}
 }
 
+func TestRangeOptions(t *testing.T) {
+	for text, want := range map[string][2]int{
+		"range=0-1499": {0, 1499}, "Range=1500-*": {1500, -1}, "range=7-7": {7, 7},
+		"range=7-6": {}, "range=-1-5": {}, "range=a-5": {}, "range=0-b": {}, "range=0": {}, "range=": {}, "range": {},
+		"ranges0-1": {}, "binary": {}, "": {},
+	} {
+		from, to, ok := rangeOf([]string{text})
+		if ok != (want != [2]int{}) || ok && (from != want[0] || to != want[1]) {
+			t.Errorf("%q: %d to %d, %v", text, from, to, ok)
+		}
+	}
+	if _, _, ok := rangeOf([]string{"range=0-1", "binary"}); ok {
+		t.Error("a second option is overlooked")
+	}
+}
+
 func TestDomainNames(t *testing.T) {
 	long := strings.Repeat("a", 63)
 	for text, want := range map[string]bool{

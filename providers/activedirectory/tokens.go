@@ -56,8 +56,8 @@ func (d *domain) named(ctx context.Context, on *ldap.Session, sids []sid, home s
 	if err := d.groups.resolve(ctx, on, d.root, missing, known); err != nil {
 		return nil, err
 	}
-	missing = slices.DeleteFunc(missing, func(s sid) bool { _, ok := known[string(s)]; return ok || s.domain() == home })
-	if err := d.nameForeign(ctx, missing, known); err != nil {
+	foreign := slices.DeleteFunc(missing, func(s sid) bool { return s.domain() == home || s.domain() == builtin })
+	if err := d.nameForeign(ctx, foreign, known); err != nil {
 		return nil, err
 	}
 	var list []group
