@@ -157,42 +157,31 @@ func TestWaitingRecordsShareATransaction(t *testing.T) {
 	}
 }
 
-// TestThoseWhoCameTogetherAreWaitedFor has two callers share a transaction. When one of them comes again, the other one is
-// waited for. Afterwards one stays away; it is missed once, and then who is alone does not wait.
+// Those whose records shared the last transaction are waited for, and nobody else is.
 func TestThoseWhoCameTogetherAreWaitedFor(t *testing.T) {
 	for _, c := range []struct {
-		name   string
-		gather time.Duration
-		again  int // how many of the two come again at first
-		want   []int
-	}{
-		{"both come", time.Hour, 2, []int{1, 2, 2}},
-		{"one comes", time.Millisecond, 1, []int{1, 2, 1, 1, 1}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			m := &memory{}
-			l, release, errs := held(t, m, 2)
-			l.GatherFor(c.gather)
-			release()
-			for range 3 {
-				must(t, <-errs)
-			}
-			event := func() { errs <- l.Event(context.Background(), audit.Record{Time: time.Now()}) }
-			for range c.again {
-				go event()
-				waitUntil(t, func() bool { return l.Waiting() == 0 }) // the log has taken it
-			}
-			for range c.again {
-				must(t, <-errs)
-			}
-			for range len(c.want) - 3 {
-				l.GatherFor(time.Hour)
-				must(t, l.Event(t.Context(), audit.Record{Time: time.Now()}))
-			}
-			if !slices.Equal(m.sizes, c.want) {
-				t.Errorf("transactions of %v records, want %v", m.sizes, c.want)
-			}
-		})
+		records, last int
+		want          bool
+	}{{1, 0, false}, {1, 1, false}, {1, 2, true}, {2, 2, false}, {63, 64, true}, {64, 64, false}} {
+		if audit.Waits(c.records, c.last) != c.want {
+			t.Errorf("%d records after %d: want to wait: %v", c.records, c.last, c.want)
+		}
+	}
+}
+
+// TestOneWhoStaysAwayIsMissedOnce has two callers share a transaction, of whom one goes on alone.
+func TestOneWhoStaysAwayIsMissedOnce(t *testing.T) {
+	m := &memory{}
+	l, release, errs := held(t, m, 2)
+	release()
+	for range 3 {
+		must(t, <-errs)
+	}
+	must(t, l.Event(t.Context(), audit.Record{Time: time.Now()}))
+	l.GatherFor(time.Hour)
+	must(t, l.Event(t.Context(), audit.Record{Time: time.Now()}))
+	if want := []int{1, 2, 1, 1}; !slices.Equal(m.sizes, want) {
+		t.Errorf("transactions of %v records, want %v", m.sizes, want)
 	}
 }
 

@@ -17,3 +17,17 @@ func (l *Log) Closing() bool {
 
 // GatherFor sets how long the records of the last transaction's callers are waited for, before the first record comes.
 func (l *Log) GatherFor(d time.Duration) { l.gather = d }
+
+// Waits tells whether a transaction of so many records waits for another one, when the one before had last.
+func Waits(records, last int) bool {
+	l := &Log{jobs: make(chan *entry), last: last}
+	late, ended := make(chan time.Time), make(chan struct{})
+	go func() { l.next(records, late); close(ended) }()
+	select {
+	case late <- time.Time{}:
+		<-ended
+		return true
+	case <-ended:
+		return false
+	}
+}
