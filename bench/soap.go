@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"strings"
 )
 
 // door is idbridge's plugin door as the platform sees it.
@@ -33,9 +32,13 @@ type soapCaller struct {
 	pass   func(n int) string
 }
 
-const envelope = `<?xml version="1.0" encoding="utf-8"?><soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/">` +
-	`<soap:Body><User_AuthenticateWithCredentials xmlns="http://www.outsystems.com"><Username>%s</Username>` +
-	`<Password>%s</Password></User_AuthenticateWithCredentials></soap:Body></soap:Envelope>`
+// The request, around the user name and the password.
+const (
+	beforeName = `<?xml version="1.0" encoding="utf-8"?><soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/">` +
+		`<soap:Body><User_AuthenticateWithCredentials xmlns="http://www.outsystems.com"><Username>`
+	beforePassword = `</Username><Password>`
+	afterPassword  = `</Password></User_AuthenticateWithCredentials></soap:Body></soap:Envelope>`
+)
 
 func (d door) signIns() (caller, error) { return d.caller(password, granted) }
 
@@ -58,12 +61,14 @@ func (d door) caller(pass func(int) string, want func([]byte, int) error) (calle
 func (s *soapCaller) close() { s.conn.Close() }
 
 func (s *soapCaller) attempt(n int) error {
-	body := fmt.Sprintf(envelope, s.d.provider+username(n), s.pass(n))
+	name, pass := username(n), s.pass(n)
+	length := len(beforeName) + len(s.d.provider) + len(name) + len(beforePassword) + len(pass) + len(afterPassword)
 	s.out.Reset()
-	s.out.WriteString(s.head)
-	s.out.WriteString(strconv.Itoa(len(body)))
-	s.out.WriteString("\r\n\r\n")
-	s.out.WriteString(body)
+	for _, part := range []string{
+		s.head, strconv.Itoa(length), "\r\n\r\n", beforeName, s.d.provider, name, beforePassword, pass, afterPassword,
+	} {
+		s.out.WriteString(part)
+	}
 	if _, err := s.conn.Write(s.out.Bytes()); err != nil {
 		return err
 	}
@@ -91,8 +96,8 @@ func (s *soapCaller) read() error {
 		if len(line) <= 2 {
 			break
 		}
-		if name, value, _ := strings.Cut(string(line), ":"); strings.EqualFold(name, "Content-Length") {
-			length, _ = strconv.Atoi(strings.TrimSpace(value))
+		if name, value, _ := bytes.Cut(line, []byte(":")); bytes.EqualFold(name, []byte("Content-Length")) {
+			length, _ = strconv.Atoi(string(bytes.TrimSpace(value)))
 		}
 	}
 	if length < 0 {

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -158,7 +159,7 @@ func (d *door) receive(w http.ResponseWriter, r *http.Request, in *buffer, c *ca
 // acceptable looks at type, charset and coding of the body. Which of the two types it is does not matter: the
 // envelope's namespace tells the version.
 func acceptable(r *http.Request) bool {
-	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	media, params, err := mediaType(r)
 	if err != nil || media != "text/xml" && media != "application/soap+xml" {
 		return false
 	}
@@ -201,12 +202,21 @@ func (d *door) malformed(ctx context.Context, buf *buffer, c *call, err error) (
 	return f.httpStatus(c.version), outcomeFault
 }
 
+// mediaType is the type of the body. What the platform itself sends needs no parsing.
+func mediaType(r *http.Request) (media string, params map[string]string, err error) {
+	text := r.Header.Get("Content-Type")
+	if text == "text/xml; charset=utf-8" {
+		return "text/xml", nil, nil
+	}
+	return mime.ParseMediaType(text)
+}
+
 // checkAction refuses a SOAPAction, or an action parameter of SOAP 1.2, that names another method than the body does.
 // None is fine, and so is any prefix: the platform's client was generated from another plugin's WSDL.
 func checkAction(r *http.Request, method string) error {
 	actions := r.Header.Values("SOAPAction")
-	if _, params, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil {
-		actions = append(actions, params["action"])
+	if _, params, err := mediaType(r); err == nil && params["action"] != "" {
+		actions = append(slices.Clone(actions), params["action"])
 	}
 	for _, a := range actions {
 		a = strings.Trim(a, `" `)
