@@ -191,6 +191,10 @@ const (
 	ReasonPasswordMustChange = "password_must_change"
 )
 
+// ReasonNotActivated is the reason of a Locked that no door tells from a wrong password: the account is for emergencies, and
+// nobody has declared one.
+const ReasonNotActivated = "not_activated"
+
 func mustChange(err error) bool {
 	reason := ReasonOf(err)
 	return KindOf(err) == Locked && (reason == ReasonPasswordExpired || reason == ReasonPasswordMustChange)

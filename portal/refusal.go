@@ -90,7 +90,7 @@ func (v *visit) problem(err error) (status int, text string, ok bool) {
 		return http.StatusForbidden, v.text("problem.proof"), true
 	case isLoginError(err):
 		return 0, "", false
-	case kind == authn.BadCredentials:
+	case kind == authn.BadCredentials, authn.ReasonOf(err) == authn.ReasonNotActivated:
 		return http.StatusUnauthorized, v.text("problem.credentials"), true
 	case kind == authn.Locked && authn.ReasonOf(err) == "throttled":
 		return http.StatusTooManyRequests, v.text("problem.throttled"), true

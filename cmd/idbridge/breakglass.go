@@ -98,6 +98,11 @@ func (g glass) add(cmd *cobra.Command, name, itUser string) error {
 	if err != nil {
 		return fmt.Errorf("%w (a break-glass account needs an IT user like everybody else: idbridge users import)", err)
 	}
+	for _, l := range user.Links {
+		if l.Provider == g.provider.ID {
+			return fmt.Errorf("IT user %s has the break-glass account %s already", printable(user.Username), l.Username)
+		}
+	}
 	account, password, err := g.Add(cmd.Context(), name)
 	if err != nil {
 		return err

@@ -103,8 +103,13 @@ func (s *source) lookUp(ctx context.Context, username string) (Account, bool, er
 	return a, found, storeError(err)
 }
 
+// identity is also what a sign-in ends with that changed its password on the way; no session outlives the window.
 func (s *source) identity(a Account) authn.Identity {
-	return authn.Identity{Provider: s.id, Subject: a.Subject, Username: a.Username, Name: a.Username}
+	i := authn.Identity{Provider: s.id, Subject: a.Subject, Username: a.Username, Name: a.Username}
+	if !s.config.AlwaysActive {
+		i.Until = a.ActiveUntil
+	}
+	return i
 }
 
 func (s *source) refuse(kind authn.Kind, reason string) *authn.Error {
@@ -124,9 +129,6 @@ func (s *source) Verify(ctx context.Context, account authn.Account, password aut
 	}
 	identity := s.identity(a)
 	identity.Factors = []string{authn.FactorPassword}
-	if !s.config.AlwaysActive {
-		identity.Until = a.ActiveUntil // no session outlives the window
-	}
 	return identity, nil
 }
 
@@ -194,7 +196,7 @@ func (s *source) sealed(ctx context.Context, subject string, password authn.Secr
 func (s *source) mayEnter(a Account) error {
 	switch {
 	case !s.active(a):
-		return s.refuse(authn.Locked, "not_activated")
+		return s.refuse(authn.Locked, authn.ReasonNotActivated)
 	case a.MustChange:
 		return s.refuse(authn.Locked, "password_must_change")
 	}
@@ -212,7 +214,7 @@ func (s *source) changePassword(ctx context.Context, account authn.Account, curr
 		return err
 	}
 	if !s.active(a) {
-		return s.refuse(authn.Locked, "not_activated")
+		return s.refuse(authn.Locked, authn.ReasonNotActivated)
 	}
 	return s.replace(ctx, a, current, next)
 }
