@@ -54,6 +54,7 @@ var conformance = []struct {
 	{"SAML: of racing keys one wins", testSAMLKeys},
 	{"SAML: rotation of our private keys", testSAMLSecrets},
 	{"SAML: sessions at identity providers", testSAMLSessions},
+	{"SAML: the log of messages", testSAMLMessages},
 	{"IT users: a recycled name", testRecycledName},
 	{"IT users: two providers, one name", testRacingProviders},
 	{"IT users: racing links", testRacingLinks},

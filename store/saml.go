@@ -12,6 +12,7 @@ var (
 	_ saml.KeyStore     = (*Store)(nil)
 	_ saml.SessionStore = (*Store)(nil)
 	_ saml.Sessions     = (*Store)(nil)
+	_ saml.MessageLog   = (*Store)(nil)
 )
 
 // SAMLKeys implements saml.KeyStore.
@@ -105,4 +106,34 @@ func (s *Store) PurgeSAML(ctx context.Context, sessions, messages time.Time) (re
 		return err
 	})
 	return removed, err
+}
+
+// AddSAMLMessage implements saml.MessageLog.
+func (s *Store) AddSAMLMessage(ctx context.Context, m saml.Message) error {
+	if m.Body == nil {
+		m.Body = []byte{}
+	}
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		const insert = `INSERT INTO saml_messages
+			(id, at, provider, direction, type, message, in_response_to, username, reason, body)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+		_, err := t.exec(ctx, insert, m.ID, micros(m.At), m.Provider, m.Direction, m.Type, m.Message, m.InResponseTo, m.Username,
+			m.Reason, m.Body)
+		return err
+	})
+}
+
+// SAMLMessages returns the last messages of a provider, or of all when it is empty, the newest first.
+func (s *Store) SAMLMessages(ctx context.Context, provider string, limit int) (list []saml.Message, err error) {
+	const query = `SELECT id, at, provider, direction, type, message, in_response_to, username, reason, body FROM saml_messages
+		WHERE $1 = '' OR provider = $1 ORDER BY at DESC, id LIMIT $2`
+	err = s.each(ctx, query, []any{provider, limit}, func(scan func(...any) error) error {
+		var m saml.Message
+		var at int64
+		err := scan(&m.ID, &at, &m.Provider, &m.Direction, &m.Type, &m.Message, &m.InResponseTo, &m.Username, &m.Reason, &m.Body)
+		m.At = fromMicros(at)
+		list = append(list, m)
+		return err
+	})
+	return list, err
 }

@@ -101,3 +101,37 @@ func testSAMLSessions(t *testing.T, open opener) {
 		t.Errorf("left: %q", got)
 	}
 }
+
+func testSAMLMessages(t *testing.T, open opener) {
+	s, now := open(t), time.Now().UTC().Truncate(time.Microsecond)
+	for i, provider := range []string{"corp", "other", "corp"} {
+		must(t, s.AddSAMLMessage(t.Context(), saml.Message{ID: fmt.Sprint("m", i), At: now.Add(time.Duration(i) * time.Minute), Provider: provider,
+			Direction: "in", Type: "Response", Message: "_a", InResponseTo: "_b", Username: "ann", Reason: "replayed", Body: []byte("<a/>")}))
+	}
+	must(t, s.AddSAMLMessage(t.Context(), saml.Message{ID: "m3", At: now.Add(3 * time.Minute), Provider: "corp"}))
+	ids := func(provider string, limit int) (ids string) {
+		t.Helper()
+		list, err := s.SAMLMessages(t.Context(), provider, limit)
+		must(t, err)
+		for _, m := range list {
+			ids += m.ID + " "
+		}
+		return ids
+	}
+	if got := ids("", 10) + "|" + ids("corp", 2) + "|" + ids("nobody", 10); got != "m3 m2 m1 m0 |m3 m2 |" {
+		t.Errorf("%q", got)
+	}
+	list, err := s.SAMLMessages(t.Context(), "other", 1)
+	must(t, err)
+	want := saml.Message{ID: "m1", At: now.Add(time.Minute), Provider: "other", Direction: "in", Type: "Response", Message: "_a",
+		InResponseTo: "_b", Username: "ann", Reason: "replayed", Body: []byte("<a/>")}
+	if fmt.Sprintf("%+v", list[0]) != fmt.Sprintf("%+v", want) {
+		t.Errorf("%+v, want %+v", list[0], want)
+	}
+	if n, err := s.PurgeSAML(t.Context(), now, now.Add(2*time.Minute)); err != nil || n != 2 {
+		t.Errorf("purged %d, %v; want 2", n, err)
+	}
+	if got := ids("", 10); got != "m3 m2 " {
+		t.Errorf("left: %q", got)
+	}
+}

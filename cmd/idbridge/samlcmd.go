@@ -25,7 +25,7 @@ const samlMessages = 7 * day
 func (b *backend) serviceProvider(folder string, log *slog.Logger) *saml.ServiceProvider {
 	return saml.NewServiceProvider(saml.Surroundings{
 		PublicURL: b.config.portalURL(), Folder: folder, Keys: b.store, Sealer: b.ring, Replays: replays{b.store},
-		Sessions: b.store, IdPSessions: b.store, Log: log,
+		Sessions: b.store, IdPSessions: b.store, Messages: b.store, Log: log,
 	})
 }
 
@@ -51,7 +51,7 @@ func (r replays) Seen(ctx context.Context, provider, id string, until time.Time)
 
 func newSAML(s *settings) *cobra.Command {
 	return group("saml", "What SAML identity providers need to know of us, and our keys", newSAMLMetadata(s), newSAMLKeys(s),
-		newSAMLRotate(s))
+		newSAMLRotate(s), newSAMLLog(s))
 }
 
 // withSAML opens the backend with all providers made.
@@ -110,6 +110,36 @@ in our metadata and signs from the time shown; a previous one still opens what i
 		},
 	}
 	outputFlag(cmd, &output)
+	return cmd
+}
+
+func newSAMLLog(s *settings) *cobra.Command {
+	var output string
+	var limit int
+	cmd := &cobra.Command{
+		Use: "log [PROVIDER]", Short: "List the last SAML messages, and why each was refused",
+		Long: `Lists the messages of the last seven days, the newest first: what we asked, what came back, and the reason of each that was
+refused (docs/errors.md). With log_messages: true of a provider, -o json also has their text, which holds personal data.`,
+		Example: "  idbridge saml log corp --limit 20",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withBackend(cmd, s, func(b *backend) error {
+				list, err := b.store.SAMLMessages(cmd.Context(), append(args, "")[0], limit)
+				if err != nil {
+					return err
+				}
+				rows := [][]string{}
+				for _, m := range list {
+					rows = append(rows, []string{m.At.Format(time.RFC3339), m.Provider, m.Direction, m.Type, m.Message, m.InResponseTo,
+						m.Username, m.Reason})
+				}
+				head := []string{"TIME", "PROVIDER", "WAY", "TYPE", "ID", "IN RESPONSE TO", "USER", "REFUSED"}
+				return show(cmd.OutOrStdout(), output, head, rows, append([]saml.Message{}, list...))
+			})
+		},
+	}
+	outputFlag(cmd, &output)
+	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "how many")
 	return cmd
 }
 

@@ -27,6 +27,13 @@ func (p *provider) Finish(ctx context.Context, pending []byte, reply authn.Reply
 	if err != nil {
 		return authn.Identity{}, err
 	}
+	identity, err := p.accept(ctx, raw, a)
+	p.note(ctx, Message{Direction: "in", Type: "Response", Username: identity.Username}, raw, err)
+	return identity, err
+}
+
+// accept judges an answer and turns it into a person.
+func (p *provider) accept(ctx context.Context, raw []byte, a asked) (authn.Identity, error) {
 	v, err := p.judged(ctx, raw, a)
 	if err != nil {
 		return authn.Identity{}, err
@@ -38,8 +45,10 @@ func (p *provider) Finish(ctx context.Context, pending []byte, reply authn.Reply
 	if err != nil {
 		return authn.Identity{}, err
 	}
-	identity.Session, err = p.remember(ctx, identity.Subject, v)
-	return identity, err
+	if identity.Session, err = p.remember(ctx, identity.Subject, v); err != nil {
+		return authn.Identity{}, err
+	}
+	return identity, nil
 }
 
 // question is the request that an answer must be for. Without one the identity provider began by itself.

@@ -64,6 +64,10 @@ func (p *provider) findings(ctx context.Context) (list []authn.Finding) {
 	if p.config.AllowSHA1 {
 		list = append(list, warning("allow_sha1", "signatures with SHA-1 are believed, which can be forged with effort"))
 	}
+	if p.config.LogMessages {
+		list = append(list, warning("log_messages", "the text of messages is kept for seven days, with personal data: switch it off when "+
+			"the error is found"))
+	}
 	return append(list, p.keyFindings(ctx)...)
 }
 

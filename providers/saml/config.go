@@ -40,6 +40,7 @@ type Config struct {
 	ForceAuthn       bool     `yaml:"force_authn" doc:"people must prove who they are each time, even with a session there"`
 	AuthnContexts    []string `yaml:"authn_contexts" doc:"the authentication contexts that are asked for, and the only ones accepted"`
 	FactorsFrom      []string `yaml:"factors_from" doc:"the authentication contexts that count as a second factor"`
+	LogMessages      bool     `yaml:"log_messages" doc:"keep the text of messages in their log, for a search for errors: it holds personal data"`
 	IdPInitiated     bool     `yaml:"idp_initiated" doc:"accept answers that nobody asked for, from the provider's own start page"`
 }
 

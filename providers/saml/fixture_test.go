@@ -25,6 +25,7 @@ type rowsOfTests struct {
 	ended []string // provider subject name
 
 	sessions []Session
+	messages []Message
 }
 
 func (m *rowsOfTests) SAMLKeys(_ context.Context, provider string) (list []OwnKey, err error) {
@@ -150,7 +151,7 @@ func (s *party) surroundings(folder string) Surroundings {
 	r, k := ready()
 	s.mem, s.now = &rowsOfTests{seen: map[string]bool{}, keys: []OwnKey{k}}, time.Now
 	return Surroundings{
-		PublicURL: publicURL, Folder: folder, Keys: s.mem, Sealer: r, Replays: s.mem, Sessions: s.mem, IdPSessions: s.mem,
+		PublicURL: publicURL, Folder: folder, Keys: s.mem, Sealer: r, Replays: s.mem, Sessions: s.mem, IdPSessions: s.mem, Messages: s.mem,
 		Now: func() time.Time { return s.now() },
 	}
 }
@@ -243,5 +244,12 @@ func (m *rowsOfTests) RemoveSAMLSession(_ context.Context, id string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sessions = slices.DeleteFunc(m.sessions, func(s Session) bool { return s.ID == id })
+	return nil
+}
+
+func (m *rowsOfTests) AddSAMLMessage(_ context.Context, n Message) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.messages = append(m.messages, n)
 	return nil
 }

@@ -67,6 +67,7 @@ func (p *provider) serveLogout(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		err = p.loggedOut(r.Context(), m)
 	}
+	p.note(r.Context(), Message{Direction: "in", Type: logoutTypes[m.field]}, m.raw, err)
 	if err != nil {
 		p.Log.WarnContext(r.Context(), "saml: logout message", "provider", p.id, "error", err)
 	}

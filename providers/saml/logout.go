@@ -48,6 +48,7 @@ func (p *provider) signOut(ctx context.Context, i authn.Identity) (authn.Redirec
 	if out.key, err = p.keys.signing(ctx); err != nil {
 		return authn.Redirect{}, err
 	}
+	p.noteOut(ctx, out)
 	return out.redirect()
 }
 
@@ -114,6 +115,9 @@ func logoutMessage(r *http.Request) (m incoming, err error) {
 	return m, err
 }
 
+// logoutTypes are the messages that a field holds.
+var logoutTypes = map[string]string{"SAMLRequest": "LogoutRequest", "SAMLResponse": "LogoutResponse"}
+
 // verified makes sure of who wrote a logout message, and that it is for us, and of now. It returns what the signature
 // covers.
 func (p *provider) verified(ctx context.Context, m incoming) (*etree.Element, error) {
@@ -125,7 +129,7 @@ func (p *provider) verified(ctx context.Context, m incoming) (*etree.Element, er
 }
 
 func (p *provider) verifiedOnce(ctx context.Context, m incoming) (*etree.Element, error) {
-	root := map[string]string{"SAMLRequest": "LogoutRequest", "SAMLResponse": "LogoutResponse"}[m.field]
+	root := logoutTypes[m.field]
 	doc, err := admit(m.raw, root)
 	if err != nil {
 		return nil, err
@@ -260,6 +264,7 @@ func (p *provider) logoutResponse(ctx context.Context, m incoming, id, status st
 	if out.key, err = p.keys.signing(ctx); err != nil {
 		return authn.Redirect{}, err
 	}
+	p.noteOut(ctx, out)
 	return out.redirect()
 }
 

@@ -55,6 +55,7 @@ func (p *provider) Begin(ctx context.Context, state string) (authn.Redirect, err
 	}
 	redirect, err := out.redirect()
 	redirect.Pending = pending
+	p.noteOut(ctx, out)
 	return redirect, err
 }
 

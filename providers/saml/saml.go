@@ -26,6 +26,7 @@ type Surroundings struct {
 	Replays     Replays
 	Sessions    Sessions
 	IdPSessions SessionStore
+	Messages    MessageLog       // nil: none is kept
 	Log         *slog.Logger     // nil: nothing is told
 	Now         func() time.Time // nil: time.Now
 }
@@ -60,6 +61,7 @@ type provider struct {
 	pins      []*x509.Certificate
 	source    *source
 	keys      *ownKeys
+	journal   journal
 }
 
 // New adds an identity provider. It validates and never dials. The error names the keys to change.
