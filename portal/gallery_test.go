@@ -123,10 +123,16 @@ func TestGallery(t *testing.T) {
 			page.Open(server.URL + "/" + one.name)
 			page.Sound(one.name+look.name, maxPage)
 			page.Screenshot("gallery/" + one.name + look.name)
-			var overflow bool
-			page.Eval(`document.documentElement.scrollWidth > innerWidth`, &overflow)
-			if overflow {
-				t.Errorf("%s%s is wider than the window", one.name, look.name)
+			for _, l := range pages.Languages() {
+				if l.Code != "en" {
+					page.Open(server.URL + "/" + one.name + "?lang=" + l.Code)
+				}
+				var clipped string
+				page.Eval(`[document.documentElement, ...document.querySelectorAll(".scroll")].filter(
+					(e) => e.scrollWidth > e.clientWidth).map((e) => e.outerHTML.slice(0, 80)).join("; ")`, &clipped)
+				if clipped != "" {
+					t.Errorf("%s%s in %s does not fit: %s", one.name, look.name, l.Code, clipped)
+				}
 			}
 		}
 	}

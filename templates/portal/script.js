@@ -19,5 +19,10 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => window.print());
 }
 for (const form of document.querySelectorAll("form[data-submit]")) form.submit();
-const when = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
-for (const t of document.querySelectorAll("time")) { t.title = t.textContent; t.textContent = when.format(new Date(t.dateTime)); }
+const day = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
+for (const t of document.querySelectorAll("time")) {
+  const at = new Date(t.dateTime);
+  const year = at.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
+  t.title = t.textContent;
+  t.textContent = new Intl.DateTimeFormat(document.documentElement.lang, { ...day, ...year }).format(at);
+}
