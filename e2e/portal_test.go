@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base32"
 	"fmt"
@@ -25,16 +26,23 @@ type door struct {
 	cert *x509.Certificate
 }
 
-// withPortal starts a node whose portal has a listener of its own.
+// withPortal starts a node in front of slapd, whose portal has a listener of its own.
 func withPortal(t *testing.T, policy string) *door {
 	t.Helper()
 	b := newBridge(t)
-	port := testenv.FreePort(t)
-	c := b.slapd.CA.Server(t)
-	b.extra = fmt.Sprintf("portal:\n  public_url: https://127.0.0.1:%d\n  address: 127.0.0.1:%d\n"+
-		"  tls: {cert_file: %s, key_file: %s}\nmfa: {policy: %s, issuer: Example Ltd}\n", port, port, c.CertFile, c.KeyFile, policy)
+	d := b.withPortal(b.slapd.CA, "mfa: {policy: "+policy+", issuer: Example Ltd}\n")
 	b.importUsers()
-	return &door{b, b.serve(), fmt.Sprintf("https://127.0.0.1:%d", port), c.TLS.Leaf}
+	d.node = b.serve()
+	return d
+}
+
+// withPortal adds a portal and further settings to the configuration of an installation.
+func (b *bridge) withPortal(ca *testenv.Authority, settings string) *door {
+	b.t.Helper()
+	port, c := testenv.FreePort(b.t), ca.Server(b.t)
+	b.extra = fmt.Sprintf("portal:\n  public_url: https://127.0.0.1:%d\n  address: 127.0.0.1:%d\n  tls: {cert_file: %s, key_file: %s}\n%s",
+		port, port, c.CertFile, c.KeyFile, settings)
+	return &door{bridge: b, url: fmt.Sprintf("https://127.0.0.1:%d", port), cert: c.TLS.Leaf}
 }
 
 func (d *door) browser(o chromium.Options) *chromium.Page {
@@ -205,4 +213,82 @@ func TestPortalMishaps(t *testing.T) {
 	d.at(plain, "/account", "Willkommen")
 	plain.Click("button.primary")
 	d.at(plain, "/account/tokens", "Ihr Anmeldetoken")
+}
+
+// A real identity provider of another site, asked by redirect and by POST: the browser goes there, signs in, and comes back
+// with a POST from elsewhere that only the cookie of the login lets in.
+func TestPortalWithSAML(t *testing.T) {
+	for _, binding := range []string{"redirect", "post"} {
+		t.Run(binding, func(t *testing.T) {
+			idp := testenv.SimpleSAMLphp(t, testenv.SimpleSAMLphpConfig{})
+			b := emptyBridge(t)
+			b.providers = func() string {
+				return fmt.Sprintf("  - id: sso\n    type: saml\n    label: Company account\n    match: {domains: [example.test]}\n    entity_id: %s\n"+
+					"    metadata: {url: %s, ca_file: %s}\n    binding: %s\n    attributes: {username: uid, name: displayName}\n",
+					idp.EntityID, idp.MetadataURL, idp.CA.File, binding)
+			}
+			d := b.withPortal(idp.CA, "")
+			b.run("", "users", "import", "--config", b.configure(1, 2), b.write("users.csv", "username,active,id:production\nann,true,11\n"))
+			d.node = b.serve()
+			idp.Register(t, testenv.SAMLParty{EntityID: d.url + "/saml/sso/metadata", ACS: d.url + "/saml/sso/acs", SignResponse: true,
+				SignAssertion: true})
+			front, err := tls.Dial("tcp", strings.TrimPrefix(idp.URL, "https://"), &tls.Config{RootCAs: idp.CA.Pool, MinVersion: tls.VersionTLS12})
+			d.check(err)
+			defer front.Close()
+
+			p := d.browser(chromium.Options{Trust: front.ConnectionState().PeerCertificates[:1]})
+			p.Open(d.url + "/login")
+			if p.Has("#password") {
+				t.Error("asks for a password that nobody takes")
+			}
+			p.Press(".choices button")
+			p.Wait("input[name=password]")
+			p.Type("input[name=username]", "ann")
+			p.Type("input[name=password]", "pw-ann")
+			p.Press("button[type=submit], input[type=submit]")
+			p.Wait("#tokens")
+			d.at(p, "/account", "Welcome, Ann Example")
+			p.Open(d.url + "/account") // without the other site's pages before it
+			p.Sound("the account after "+binding, maxPage)
+			p.Click("form.inline button.primary")
+			if a := d.must(d.node, "ann", p.Text("#token")); !a.Success || a.UserID != 11 {
+				t.Errorf("with the token: %+v\n%s", a, d.node.Output())
+			}
+		})
+	}
+}
+
+// A password of the domain that has expired is changed on the way, against a real domain controller.
+func TestPortalChangesADomainPassword(t *testing.T) {
+	b, dc := newDomainBridge(t, "")
+	ca := testenv.CA(t)
+	d := b.withPortal(ca, "")
+	b.run("", "users", "import", "--config", b.configure(1, 2), b.write("more.csv", "username,active,id:production\nmustchange,true,21\n"))
+	d.node = b.serve()
+	p := d.browser(chromium.Options{})
+	p.Open(d.url + "/login")
+	p.Type("#username", "mustchange")
+	p.Type("#password", testenv.SambaPassword("mustchange"))
+	p.Click("button.primary")
+	d.at(p, "/login/next", "Choose a new password")
+	p.Sound("a new password", maxPage)
+	change := func(next string) int {
+		t.Helper()
+		p.Type("#current", testenv.SambaPassword("mustchange"))
+		p.Type("#new", next)
+		p.Type("#again", next)
+		return p.Click("button.primary")
+	}
+	if status := change("short"); status != http.StatusUnprocessableEntity {
+		t.Errorf("too short: status %d: %s", status, p.Text("main"))
+	}
+	const next = "Quite-another-9-passphrase"
+	change(next)
+	d.at(p, "/account", "Welcome, ")
+	if a := d.must(d.node, "mustchange", next); !a.Success || a.UserID != 21 {
+		t.Errorf("with the new password: %+v\n%s", a, d.node.Output())
+	}
+	if dc.Attribute(t, "mustchange", "pwdLastSet") == "0" {
+		t.Error("the domain still wants a change")
+	}
 }
