@@ -205,5 +205,9 @@ func (x *explanation) factor(in *signIn, policy FactorPolicy) {
 	if in.user.Key == "" {
 		has = ""
 	}
-	x.remark("second factor", said+" (policy "+string(policy)+")"+has, nil)
+	why := ""
+	if x.PolicyWhy != nil {
+		why = ", by " + x.PolicyWhy(in.account.Identity)
+	}
+	x.remark("second factor", said+" (policy "+string(policy)+why+")"+has, nil)
 }

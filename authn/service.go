@@ -25,6 +25,7 @@ type Config struct {
 	Users     ITUsers
 	Factors   SecondFactors
 	Policy    func(Identity) FactorPolicy // asked with what the source says of the account
+	PolicyWhy func(Identity) string       // which rule gives that policy, for Explain; may be nil
 	Throttle  *Throttle
 	Auditor   Auditor
 	Tokens    TokenStore // sign-in tokens; nil: none are accepted

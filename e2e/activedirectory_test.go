@@ -67,7 +67,7 @@ func TestExplainADomainsUsers(t *testing.T) {
 		`ok    lock-out +0 wrong password\(s\) counted; the domain locks an account after 5 within 30m0s$`,
 		`ok    groups +6: .*staff; department; company`, `ok    access +allow_groups has "staff"$`,
 		`ok    password +set on .*, expires on 20`, `ok    throttle +no failed attempt$`, `ok    IT user +alice, by its name`,
-		`ok    second factor +asked of those who have one .*; one is set up$`, `ok    wrong codes +none$`,
+		`ok    second factor +asked of those who have one \(policy enrolled, by mfa.policy\); one is set up$`, `ok    wrong codes +none$`,
 		`code  production +would be signed in as alice, id 11, with a code`)
 	b.explain("bob@example.test", `ok    name form +UPN of the domain$`, `ok    production +would be signed in as bob, id 12$`,
 		`ok    quality +would be signed in as bob$`)

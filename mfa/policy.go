@@ -33,6 +33,29 @@ func strictness(p authn.FactorPolicy) int {
 
 // Func checks the policy and turns it into what authn.Config wants.
 func (p Policy) Func() (func(authn.Identity) authn.FactorPolicy, error) {
+	judge, err := p.judge()
+	if err != nil {
+		return nil, err
+	}
+	return func(id authn.Identity) authn.FactorPolicy {
+		policy, _ := judge(id)
+		return policy
+	}, nil
+}
+
+// Why is Func for people: it says which rule decides.
+func (p Policy) Why() (func(authn.Identity) string, error) {
+	judge, err := p.judge()
+	if err != nil {
+		return nil, err
+	}
+	return func(id authn.Identity) string {
+		_, why := judge(id)
+		return why
+	}, nil
+}
+
+func (p Policy) judge() (func(authn.Identity) (policy authn.FactorPolicy, why string), error) {
 	if p.Default == "" {
 		p.Default = authn.FactorEnrolled
 	}
@@ -46,13 +69,22 @@ func (p Policy) Func() (func(authn.Identity) authn.FactorPolicy, error) {
 			return nil, fmt.Errorf("second factor policy of provider %q: %w", id, err)
 		}
 	}
-	return func(id authn.Identity) authn.FactorPolicy {
-		if c, ok := compiled[id.Provider]; ok {
-			return c.of(id.Groups)
+	return func(id authn.Identity) (authn.FactorPolicy, string) {
+		c, ok := compiled[id.Provider]
+		if !ok {
+			return p.Default, whyDefault
 		}
-		return p.Default
+		if policy, group := c.of(id.Groups); group != "" {
+			return policy, fmt.Sprintf("the rule for group %q", group)
+		}
+		if p.Providers[id.Provider].Default == "" {
+			return p.Default, whyDefault
+		}
+		return c.byDefault, "factor.policy of provider " + id.Provider
 	}, nil
 }
+
+const whyDefault = "mfa.policy"
 
 func unknownPolicy(where string, p authn.FactorPolicy) error {
 	return fmt.Errorf("%s: %q is none of never, enrolled, required", where, p)
@@ -87,20 +119,17 @@ func (c ProviderPolicy) compile(global authn.FactorPolicy) (providerPolicy, erro
 	return out, nil
 }
 
-func (c providerPolicy) of(groups []string) authn.FactorPolicy {
-	found := authn.FactorPolicy("")
+// of is the strictest rule among those for the groups, and the group that it is for; none where no rule matches.
+func (c providerPolicy) of(groups []string) (found authn.FactorPolicy, of string) {
 	for _, group := range groups {
 		dn, name := groupKeys(group)
 		for _, key := range []string{dn, name} {
 			if rule := c.byGroup[key]; strictness(rule) > strictness(found) {
-				found = rule
+				found, of = rule, group
 			}
 		}
 	}
-	if found == "" {
-		return c.byDefault
-	}
-	return found
+	return found, of
 }
 
 // groupKeys gives the two forms in which a group can be compared: the whole DN, without regard to case, to spaces

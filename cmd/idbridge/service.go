@@ -63,10 +63,15 @@ func newService(b *backend, m *metrics, log *slog.Logger, list []authn.Provider,
 	if err != nil {
 		return nil, err
 	}
+	why, err := b.config.policy().Why()
+	if err != nil {
+		return nil, err
+	}
 	glass := b.config.breakGlass()
 	return authn.NewService(authn.Config{
-		Providers: list, Default: fallback, Users: users, Factors: b.factors, Policy: policy, Throttle: b.throttle,
-		Auditor: observer{glassLog{b.audit, glass}, m, log, glass}, Tokens: b.store,
+		Providers: list, Default: fallback, Users: users, Factors: b.factors, Policy: policy, PolicyWhy: why,
+		Throttle: b.throttle,
+		Auditor:  observer{glassLog{b.audit, glass}, m, log, glass}, Tokens: b.store,
 		RefusalTime: b.config.RefusalTime, CallTimeout: b.config.CallTimeout,
 		Panicked: func(id string, value any, stack []byte) { logPanic(log, id, value, stack) },
 	})
