@@ -32,8 +32,10 @@ func accepted() map[string]accepting {
 			expect: func(e *expectation) { e.Certificates = []*x509.Certificate{k.ec.cert} }},
 		"ECDSA-SHA512": {answer: func(a *answer) { a.signAssertion.by, a.signAssertion.method = k.ec, moreURI("ecdsa-sha512") },
 			expect: func(e *expectation) { e.Certificates = []*x509.Certificate{k.ec.cert} }},
-		"names without a prefix":   {answer: func(a *answer) { a.bare = true }},
-		"a prefix that is like id": {answer: func(a *answer) { a.namespaces = `xmlns:id="urn:id"` }},
+		"names without a prefix":           {answer: func(a *answer) { a.bare = true }},
+		"a prefix that is like id":         {answer: func(a *answer) { a.namespaces = `xmlns:id="urn:id"` }},
+		"a scheme with every character":    {answer: func(a *answer) { a.namespaces = `xmlns:n="aZ09+-.:x"` }},
+		"a default namespace that is none": {answer: func(a *answer) { a.extensions = `<x xmlns=""/>` }},
 		"ids with every character": {answer: func(a *answer) {
 			a.response = strings.Replace(a.response, "_response1", "0AZaz9_-.", 1)
 		}},

@@ -472,6 +472,7 @@ func markup() map[string]attack {
 		"relative namespace":                   {want: "bad_namespace", raw: once(`http://www.w3.org/2001/XMLSchema`, `../x`)}, // void canonicalisation, 2025
 		"relative default namespace":           {want: "bad_namespace", raw: swap(`<samlp:Status>`, `<samlp:Status xmlns="x">`)},
 		"namespace with a space":               {want: "bad_namespace", raw: once(`http://www.w3.org/2001/XMLSchema`, `urn:a b`)},
+		"namespace with a brace":               {want: "bad_namespace", raw: once(`http://www.w3.org/2001/XMLSchema`, `urn:a{b`)},
 		"namespace with two ends":              {want: "bad_namespace", raw: once(`http://www.w3.org/2001/XMLSchema`, `urn:a#b#c`)},
 		"namespace with no scheme":             {want: "bad_namespace", raw: once(`http://www.w3.org/2001/XMLSchema`, `:a`)},
 		"namespace with a number for a scheme": {want: "bad_namespace", raw: once(`http://www.w3.org/2001/XMLSchema`, `1:a`)},

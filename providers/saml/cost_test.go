@@ -3,6 +3,7 @@ package saml
 import (
 	"context"
 	"crypto"
+	"encoding/base64"
 	"runtime"
 	"strconv"
 	"strings"
@@ -111,8 +112,13 @@ func TestCost(t *testing.T) {
 			if len(raw) > maxMessage {
 				t.Fatalf("%d bytes: too large to be read at all", len(raw))
 			}
+			field := base64.StdEncoding.EncodeToString(raw)
 			var err error
-			spent, allocated := cost(func() { _, err = judge(context.Background(), raw, e) })
+			spent, allocated := cost(func() {
+				if raw, err = decodePost(field); err == nil {
+					_, err = judge(context.Background(), raw, e)
+				}
+			})
 			t.Logf("%v, %d KiB: %v", spent, allocated>>10, err)
 			if limit := 50 * time.Millisecond * slower; spent > limit {
 				t.Errorf("took %v of processor time", spent)
@@ -124,6 +130,16 @@ func TestCost(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// TestCostOfABomb: what inflates without end costs no more than what came as long.
+func TestCostOfABomb(t *testing.T) {
+	bomb := base64.StdEncoding.EncodeToString(deflate(make([]byte, 4<<20)))
+	var err error
+	spent, allocated := cost(func() { _, err = decodeRedirect(bomb) })
+	if spent > 50*time.Millisecond*slower || allocated > 8<<20 || authn.ReasonOf(err) != "message_too_large" {
+		t.Errorf("%v, %d KiB: %v", spent, allocated>>10, err)
 	}
 }
 
