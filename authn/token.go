@@ -90,6 +90,9 @@ func NewToken(r Result, names []string, life TokenLife, now time.Time) (Secret, 
 		ID: rand.Text(), Hash: tokenHash(letters), User: r.User.Key, Identity: r.Identity,
 		Created: now, FirstUseBy: now.Add(life.FirstUse), Expires: now.Add(life.Life),
 	}
+	if until := r.Identity.Until; !until.IsZero() && until.Before(t.Expires) { // as for sessions: not beyond the source's own
+		t.Expires = until
+	}
 	for _, name := range append([]string{r.User.Username, r.Identity.Username}, names...) {
 		if folded := FoldName(name); folded != "" && !slices.Contains(t.Names, folded) {
 			t.Names = append(t.Names, folded)

@@ -212,6 +212,21 @@ func TestUnknownTokensAreCounted(t *testing.T) {
 	}
 }
 
+// TestTokenEndsWithItsSource: what the source says of its session holds for tokens too.
+func TestTokenEndsWithItsSource(t *testing.T) {
+	now := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+	for until, want := range map[time.Time]time.Time{
+		{}:                      now.Add(authn.DefaultTokenLife),
+		now.Add(time.Hour):      now.Add(time.Hour),
+		now.Add(24 * time.Hour): now.Add(authn.DefaultTokenLife),
+	} {
+		_, kept := authn.NewToken(authn.Result{Identity: authn.Identity{Until: until}}, nil, authn.TokenLife{}, now)
+		if !kept.Expires.Equal(want) {
+			t.Errorf("the source's session ends %s, the token %s; want %s", until, kept.Expires, want)
+		}
+	}
+}
+
 func TestTokensOff(t *testing.T) {
 	b := newTokenBench(t)
 	b.Tokens = nil
