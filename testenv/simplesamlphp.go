@@ -126,6 +126,8 @@ func (s *SimpleSAMLphpServer) front(tb TB) {
 	proxy := &httputil.ReverseProxy{
 		Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(behind); r.Out.Host = r.In.Host },
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+		// One of its own: the default one's connections are closed by every httptest.Server that ends.
+		Transport: &http.Transport{DisableKeepAlives: true},
 	}
 	server := httptest.NewUnstartedServer(proxy)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{s.CA.Server(tb).TLS}, MinVersion: tls.VersionTLS12}
