@@ -171,7 +171,7 @@ func TestPortalMishaps(t *testing.T) {
 		t.Errorf("a wrong code: status %d", status)
 	}
 	tab.Sound("a wrong code", maxPage)
-	p.Type("#code", e.next())
+	p.Type("#code", e.next()) // of the next half minute: the telephone's clock is fast
 	p.Click("button.primary")
 	d.at(p, "/account", "Welcome, ")
 

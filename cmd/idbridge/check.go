@@ -44,6 +44,7 @@ domain also the clocks, the PDC emulator, the service account and the lock-out p
 				list = append(list, verdict{Verdict: "warn", Check: where, Text: text})
 			}
 			list = append(list, c.certificateVerdicts(time.Now())...)
+			list = append(list, c.portalVerdicts(time.Now())...)
 			list = append(list, diagnose(cmd.Context(), c, progressOf(cmd))...)
 			return report(cmd.OutOrStdout(), output, list)
 		},
@@ -91,6 +92,24 @@ func (c Config) certificateVerdicts(now time.Time) []verdict {
 	}
 	if ends, ok := lastOf(text); ok {
 		list = append(list, expiry("client CA", ends, now, t.ClientCAFile))
+	}
+	return list
+}
+
+// portalVerdicts are about the certificate of the portal's own listener.
+func (c Config) portalVerdicts(now time.Time) []verdict {
+	if c.Portal == nil || c.Portal.TLS.CertFile == "" {
+		return nil
+	}
+	t := c.Portal.TLS
+	pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+	if err != nil {
+		return []verdict{{Verdict: "fail", Check: "portal certificate", Text: err.Error()}}
+	}
+	list := []verdict{expiry("portal certificate", pair.Leaf.NotAfter, now, t.CertFile)}
+	if u, err := url.Parse(c.Portal.PublicURL); err == nil && pair.Leaf.VerifyHostname(u.Hostname()) != nil {
+		list = append(list, verdict{Verdict: "warn", Check: "portal certificate", Text: fmt.Sprintf("it is not for %s, the host of "+
+			"portal.public_url: browsers will refuse it, unless a reverse proxy with a certificate of its own stands in front", u.Hostname())})
 	}
 	return list
 }

@@ -45,7 +45,24 @@ func TestCertificateVerdicts(t *testing.T) {
 					t.Errorf("%q, want %q", line, test.want[i])
 				}
 			}
+			checkPortal(t, c.Listen.TLS, test.host, test.at, test.want)
 		})
+	}
+}
+
+// checkPortal wants the same said of the portal's own certificate, but for the CA of clients, which it has not.
+func checkPortal(t *testing.T, files TLSConfig, host string, at time.Time, want []string) {
+	t.Helper()
+	files.ClientCAFile = ""
+	list := Config{Portal: &PortalConfig{PublicURL: "https://" + host, TLS: files}}.portalVerdicts(at)
+	if len(list) != len(want)-1 {
+		t.Fatalf("portal: %+v", list)
+	}
+	for i, v := range list {
+		pattern := strings.Replace(want[i], "certificate", "portal certificate", 1)
+		if line := v.Verdict + " " + v.Check + " " + v.Text; !regexp.MustCompile(pattern).MatchString(line) {
+			t.Errorf("portal: %q, want %q", line, pattern)
+		}
 	}
 }
 

@@ -46,7 +46,7 @@ type Browser struct {
 // Start runs Chromium until the test ends.
 func Start(t testing.TB, o Options) *Browser {
 	t.Helper()
-	profile := t.TempDir()
+	profile := newProfile(t)
 	if o.NoCookies {
 		refuseCookies(t, profile)
 	}
@@ -58,11 +58,34 @@ func Start(t testing.TB, o Options) *Browser {
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), flags...)
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {}))
-	t.Cleanup(cancel)
+	t.Cleanup(func() {
+		defer cancel()
+		if err := chromedp.Cancel(ctx); err != nil { // asks it to end, and waits
+			t.Logf("chromium did not end by itself: %v", err)
+		}
+	})
 	if err := chromedp.Run(ctx); err != nil {
 		t.Fatalf("chromium: %v (`make test-setup` installs it)", err)
 	}
 	return &Browser{t, ctx}
+}
+
+// newProfile is a folder for the browser. Its helpers may still write there for a moment when it has ended.
+func newProfile(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "idbridge-chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for range 100 {
+			if os.RemoveAll(dir) == nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	return dir
 }
 
 // refuseCookies writes a profile whose user has switched cookies off.
