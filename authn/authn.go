@@ -188,6 +188,7 @@ type Decision struct {
 	ITUser      string // user name of the IT user
 	Kind        Kind   // OK when granted
 	Reason      string // stable code, for instance wrong_password
+	Err         error  // the whole refusal, for the log; the audit keeps Kind and Reason. Holds no secret; nil when granted
 	Factors     []string
 	Source      netip.Addr
 	Duration    time.Duration // until the decision was made, without the wait that hides it

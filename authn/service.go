@@ -142,7 +142,7 @@ func (s *Service) record(ctx context.Context, in *signIn, method string, err err
 		Kind: KindOf(err), Factors: in.account.Factors, Source: in.Source, Duration: s.Now().Sub(in.Arrived),
 	}
 	if err != nil {
-		d.Reason = ReasonOf(err)
+		d.Reason, d.Err = ReasonOf(err), err
 	}
 	if err := s.Auditor.Record(ctx, d); err != nil {
 		return &Error{Kind: Unavailable, Reason: "audit_unavailable", Err: fmt.Errorf("audit: %w", err)}

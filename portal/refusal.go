@@ -45,6 +45,8 @@ func outcome(err error) (status int, name string) {
 		return http.StatusForbidden, "untrusted"
 	case authn.NotMapped:
 		return http.StatusForbidden, "notmapped"
+	case authn.NotEnrolled:
+		return http.StatusForbidden, "more"
 	case authn.Locked, authn.BadCredentials:
 		return http.StatusForbidden, "locked"
 	}
@@ -63,6 +65,7 @@ var errorTexts = map[string][2]string{
 	"untrusted":   {"error.untrusted.title", "error.untrusted"},
 	"notmapped":   {"error.notmapped.title", "problem.notmapped"},
 	"locked":      {"error.locked.title", "problem.disabled"},
+	"more":        {"error.locked.title", "problem.more"},
 	"internal":    {"error.internal.title", "error.internal"},
 }
 
@@ -70,8 +73,11 @@ var errorTexts = map[string][2]string{
 func (v *visit) showError(err error) {
 	status, name := outcome(err)
 	view := errorView{frame: v.frame, Title: v.text(errorTexts[name][0]), Explain: v.text(errorTexts[name][1])}
-	if status >= http.StatusInternalServerError || authn.KindOf(err) == authn.Untrusted {
-		view.ID = v.ID
+	kind := authn.KindOf(err)
+	if status >= http.StatusInternalServerError || kind == authn.Untrusted || kind == authn.Locked {
+		view.ID = v.ID // what a source says of somebody is for the administrator, who finds it in the log
+	}
+	if status >= http.StatusInternalServerError || kind == authn.Untrusted {
 		v.Log.Error("portal", "id", v.ID, "path", v.r.URL.Path, "reason", authn.ReasonOf(err), "error", err)
 	}
 	if err := v.show(status, "error", view); err != nil {
@@ -100,6 +106,8 @@ func (v *visit) problem(err error) (status int, text string, ok bool) {
 		return http.StatusForbidden, v.text("problem.disabled"), true
 	case kind == authn.NotMapped:
 		return http.StatusForbidden, v.text("problem.notmapped"), true
+	case kind == authn.NotEnrolled:
+		return http.StatusForbidden, v.text("problem.more"), true
 	case kind == authn.Unsuitable:
 		return http.StatusUnprocessableEntity, v.text("password.refused"), true
 	case kind == authn.Unavailable:

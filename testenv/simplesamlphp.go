@@ -65,6 +65,7 @@ type SimpleSAMLphpServer struct {
 	SSO, SLO, InitiatedSSO  string // InitiatedSSO: to it comes the party's entityID, escaped
 	CA                      *Authority
 	Certificate, CertBefore *x509.Certificate // that signs now, and that did before RollOver
+	Front                   *x509.Certificate // of the https address, for a browser
 
 	dir, private string
 	entity       string
@@ -130,7 +131,9 @@ func (s *SimpleSAMLphpServer) front(tb TB) {
 		Transport: &http.Transport{DisableKeepAlives: true},
 	}
 	server := httptest.NewUnstartedServer(proxy)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{s.CA.Server(tb).TLS}, MinVersion: tls.VersionTLS12}
+	front := s.CA.Server(tb).TLS
+	s.Front = front.Leaf
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{front}, MinVersion: tls.VersionTLS12}
 	server.StartTLS()
 	tb.Cleanup(server.Close)
 	s.URL = server.URL

@@ -101,10 +101,14 @@ func (o observer) tell(ctx context.Context, d authn.Decision, kind authn.Kind) {
 	if !o.log.Enabled(ctx, level) {
 		return
 	}
-	o.log.LogAttrs(ctx, level, what, slog.String("id", d.ID), slog.String("environment", d.Environment),
+	attributes := []slog.Attr{slog.String("id", d.ID), slog.String("environment", d.Environment),
 		slog.String("username", d.Username), slog.String("provider", d.Provider), slog.String("it_user", d.ITUser),
 		slog.String("kind", kind.String()), slog.String("reason", d.Reason), slog.Any("factors", d.Factors),
-		slog.String("source", d.Source.String()), slog.String("method", d.Method), slog.Duration("duration", d.Duration))
+		slog.String("source", d.Source.String()), slog.String("method", d.Method), slog.Duration("duration", d.Duration)}
+	if d.Err != nil {
+		attributes = append(attributes, slog.String("error", d.Err.Error()))
+	}
+	o.log.LogAttrs(ctx, level, what, attributes...)
 }
 
 // level lets operators wake up for what is theirs to mend, and not for a wrong password.

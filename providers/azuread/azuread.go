@@ -114,5 +114,5 @@ func (p *provider) by(err error) error {
 func errNoPublicURL() *authn.Error {
 	return authn.Errorf(authn.Unavailable, "no_public_url",
 		"the portal has no public URL, so nobody could come back from "+
-			"Entra: set plugin.portal_url")
+			"Entra: set portal.public_url")
 }

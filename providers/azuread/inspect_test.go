@@ -69,7 +69,7 @@ func TestInspectFindsWhatKeepsPeopleOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := finding(t, inspect(t, nowhere), "redirect URI"); !strings.Contains(f.Problem, "plugin.portal_url") {
+	if f := finding(t, inspect(t, nowhere), "redirect URI"); !strings.Contains(f.Problem, "portal.public_url") {
 		t.Errorf("%+v", f)
 	}
 	b.Break("discovery", status(503))

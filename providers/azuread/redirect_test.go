@@ -1,6 +1,7 @@
 package azuread
 
 import (
+	"bytes"
 	"net/http"
 	"net/url"
 	"slices"
@@ -237,13 +238,24 @@ func TestAnswersThatAreNotEntras(t *testing.T) {
 	}
 	b := newBench(t)
 	metadata := func(authorize, token, keys, iss string) http.HandlerFunc {
-		return text(`{"issuer":"` + iss + `","authorization_endpoint":"` + authorize + `","token_endpoint":"` + token + `","jwks_uri":"` + keys + `"}`)
+		return text(`{"issuer":"` + iss + `","authorization_endpoint":"` + authorize + `",` +
+			`"token_endpoint":"` + token + `","jwks_uri":"` + keys + `"}`)
 	}
 	ours, right := "https://"+b.Authority+"/x", issuer(b.Authority, b.tenant.ID)
+	good := metadata(ours, ours, ours, right)
 	for name, h := range map[string]http.HandlerFunc{
-		"redirect":     func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
-		"page":         text("<html>"),
-		"flood":        text(strings.Repeat("x", maxAnswer+1)),
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery != "" {
+				good(w, r)
+				return
+			}
+			http.Redirect(w, r, r.URL.Path+"?elsewhere", http.StatusFound)
+		},
+		"page": text("<html>"),
+		"flood": func(w http.ResponseWriter, r *http.Request) {
+			good(w, r)
+			_, _ = w.Write(bytes.Repeat([]byte(" "), maxAnswer))
+		},
 		"other issuer": metadata(ours, ours, ours, issuer(b.Authority, b.partner.ID)),
 		"other host":   metadata("https://evil.example/x", ours, ours, right),
 		"other token":  metadata(ours, "https://evil.example/x", ours, right),
@@ -257,7 +269,7 @@ func TestAnswersThatAreNotEntras(t *testing.T) {
 			wantError(t, err, authn.Unavailable, "entra_bad_answer")
 		})
 	}
-	b.Break("discovery", metadata(ours, ours, ours, right))
+	b.Break("discovery", good)
 	if _, err := b.provider(t).Begin(t.Context(), "s"); err != nil {
 		t.Errorf("the control: %v", err)
 	}

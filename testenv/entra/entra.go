@@ -78,8 +78,9 @@ type Token struct {
 
 // Server is the sign-in service and Graph, each on a host of its own.
 type Server struct {
-	Authority, Graph string // host:port
+	Authority, Graph string // host:port; of different sites than 127.0.0.1, as browsers see it
 	CAFile           string
+	Certificate      *x509.Certificate // of both, for a browser
 	Now              func() time.Time
 
 	mu      sync.Mutex
@@ -112,6 +113,7 @@ func Start(tb testenv.TB, tenants ...*Tenant) *Server {
 	}
 	s.RollOver(tb)
 	certificate := ca.Server(tb).TLS
+	s.Certificate = certificate.Leaf
 	s.Authority = listen(tb, certificate, s.login())
 	s.Graph = listen(tb, certificate, s.graph())
 	s.client = &http.Client{
@@ -131,7 +133,7 @@ func listen(tb testenv.TB, certificate tls.Certificate, h http.Handler) string {
 		server.CloseClientConnections()
 		server.Close()
 	})
-	return strings.TrimPrefix(server.URL, "https://")
+	return strings.Replace(strings.TrimPrefix(server.URL, "https://"), "127.0.0.1", "localhost", 1)
 }
 
 // Change changes what the server knows while nobody is served.
