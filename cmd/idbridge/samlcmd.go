@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/idbridge/idbridge/audit"
@@ -47,6 +48,29 @@ type replays struct{ *store.Store }
 // Seen implements saml.Replays.
 func (r replays) Seen(ctx context.Context, provider, id string, until time.Time) (bool, error) {
 	return r.UseOnce(ctx, "saml", provider+" "+id, until)
+}
+
+// samlCertificates publish when the certificates of both sides of each identity provider end.
+type samlCertificates struct {
+	*saml.ServiceProvider
+	desc *prometheus.Desc
+}
+
+func (m *metrics) samlCertificates(sp *saml.ServiceProvider) {
+	m.registry.MustRegister(samlCertificates{sp, prometheus.NewDesc("idbridge_saml_certificate_expiry_timestamp_seconds",
+		"When the last certificate of a SAML identity provider (idp), or of ours there (own), ends.", []string{"provider", "whose"}, nil)})
+}
+
+// Describe implements prometheus.Collector.
+func (c samlCertificates) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+
+// Collect implements prometheus.Collector.
+func (c samlCertificates) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for _, e := range c.Ends(ctx) {
+		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(e.At.Unix()), e.Provider, e.Whose)
+	}
 }
 
 func newSAML(s *settings) *cobra.Command {
@@ -168,8 +192,11 @@ A running server needs no restart.`,
 				if err := b.saml.Rotate(cmd.Context(), args[0], overlap); err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "a new key is announced; it signs from %s on\n", time.Now().Add(overlap).Format(time.RFC3339))
-				return b.note(cmd.Context(), audit.Record{Action: audit.KeysRotated, Provider: args[0], Detail: "SAML signing and encryption"})
+				signs := time.Now().Add(overlap).Format(time.RFC3339)
+				fmt.Fprintf(cmd.OutOrStdout(), "a new key is announced; it signs from %s on\n", signs)
+				return b.note(cmd.Context(), audit.Record{
+					Action: audit.KeysRotated, Provider: args[0], Detail: "SAML signing and encryption",
+				})
 			})
 		},
 	}

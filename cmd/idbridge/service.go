@@ -32,6 +32,7 @@ type bridge struct {
 
 func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
 	b.saml = b.serviceProvider(filepath.Join(filepath.Dir(b.config.path(b.config.Store.Path)), "saml"), log)
+	m.samlCertificates(b.saml)
 	list, fallback, err := makeProviders(b.config, b.footing())
 	if err != nil {
 		return nil, err

@@ -91,14 +91,40 @@ func (p *provider) metadataFinding(known peer, tried time.Time, failed error) au
 	return f
 }
 
-// certificateFindings warn when the last one ends: until then another one serves.
-func (p *provider) certificateFindings(all []*x509.Certificate) (list []authn.Finding) {
-	last := time.Time{}
+// lastEnd is when the last of some certificates ends: until then one of them serves.
+func lastEnd(all []*x509.Certificate) (last time.Time) {
 	for _, c := range all {
 		if c.NotAfter.After(last) {
 			last = c.NotAfter
 		}
 	}
+	return last
+}
+
+// End is when the last certificate of one side ends.
+type End struct {
+	Provider string
+	Whose    string // idp or own
+	At       time.Time
+}
+
+// Ends tells when the certificates end that are known now, without asking any identity provider.
+func (s *ServiceProvider) Ends(ctx context.Context) (list []End) {
+	for _, p := range s.list() {
+		if known, _, _ := p.source.state(); known != nil {
+			list = append(list, End{p.id, "idp", lastEnd(known.certificates)})
+		}
+		own, err := p.keys.existing(ctx)
+		if err == nil && len(own) > 0 {
+			list = append(list, End{p.id, "own", own[len(own)-1].certificate.NotAfter})
+		}
+	}
+	return list
+}
+
+// certificateFindings warn when the last one ends.
+func (p *provider) certificateFindings(all []*x509.Certificate) (list []authn.Finding) {
+	last := lastEnd(all)
 	for _, c := range all {
 		f := authn.Finding{Check: "signing certificate", Seen: named(c)}
 		if c.NotAfter.Equal(last) && p.soon(last) && !p.config.AllowExpired {

@@ -84,7 +84,8 @@ func ids(raw []byte, kind string) (id, inResponseTo string) {
 
 // noteOut writes a message of ours down.
 func (p *provider) noteOut(ctx context.Context, o outgoing) {
-	m := Message{Direction: "out", Type: o.element.Tag, Message: value(o.element, "ID"), InResponseTo: value(o.element, "InResponseTo")}
+	m := Message{Direction: "out", Type: o.element.Tag}
+	m.Message, m.InResponseTo = value(o.element, "ID"), value(o.element, "InResponseTo")
 	raw, _ := written(o.element.Copy()) // it was written before, so it can be
 	p.note(ctx, m, raw, nil)
 }

@@ -133,6 +133,10 @@ func TestWarningsBeforeTheEnd(t *testing.T) {
 		strings.Count(text, "\n") != 2 {
 		t.Errorf("%s", text)
 	}
+	ends := s.sp.Ends(t.Context())
+	if len(ends) != 2 || ends[0].Whose != "idp" || ends[1].Whose != "own" || !ends[0].At.Before(ends[1].At) || ends[0].At.Before(time.Now()) {
+		t.Errorf("%+v", ends)
+	}
 	s.now = func() time.Time { return time.Now().Add(keyLife - 10*24*time.Hour) }
 	text = problems()
 	if !strings.Contains(text, "identity provider (false): ") || !strings.Contains(text, "idbridge saml rotate corp") {
