@@ -87,8 +87,10 @@ func TestTheirSolution(t *testing.T) {
 
 func TestVerifyOnce(t *testing.T) {
 	r := newRig()
-	c := r.New()
-	c.Parameters.Cost = cost // as it is asked of browsers
+	if p := r.New().Parameters; p.Cost != 5000 || p.KeyPrefix != "00" || p.ExpiresAt != r.now.Add(DefaultLife).Unix() {
+		t.Errorf("browsers are asked for %+v", p)
+	}
+	c := r.easy()
 	answer := payload(t, c, solve(t, c.Parameters))
 	if err := r.Verify(t.Context(), answer); err != nil {
 		t.Fatal(err)

@@ -33,21 +33,21 @@ func (s *Store) SaveLogin(ctx context.Context, l authn.Login) (bool, error) {
 		return false, fmt.Errorf("login: %w", err)
 	}
 	if l.Version == 1 {
-		return s.change(ctx, `INSERT INTO logins (id, version, expires, data) VALUES ($1, 1, $2, $3) ON CONFLICT DO NOTHING`,
+		return s.changeTelling(ctx, nothing, `INSERT INTO logins (id, version, expires, data) VALUES ($1, 1, $2, $3) ON CONFLICT DO NOTHING`,
 			l.ID, micros(l.Expires), data)
 	}
-	return s.change(ctx, `UPDATE logins SET version = $1, expires = $2, data = $3 WHERE id = $4 AND version = $5`,
+	return s.changeTelling(ctx, nothing, `UPDATE logins SET version = $1, expires = $2, data = $3 WHERE id = $4 AND version = $5`,
 		l.Version, micros(l.Expires), data, l.ID, l.Version-1)
 }
 
 // EndLogin implements authn.LoginStore.
 func (s *Store) EndLogin(ctx context.Context, id string, version int64) (bool, error) {
-	return s.change(ctx, `DELETE FROM logins WHERE id = $1 AND version = $2`, id, version)
+	return s.changeTelling(ctx, nothing, `DELETE FROM logins WHERE id = $1 AND version = $2`, id, version)
 }
 
 // PurgeBrowser forgets logins, sessions and tokens that were over before a time.
 func (s *Store) PurgeBrowser(ctx context.Context, before time.Time) (removed int64, err error) {
-	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+	err = s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
 		removed = 0
 		for _, table := range []string{"logins", "sessions", "tokens"} {
 			n, err := t.exec(ctx, `DELETE FROM `+table+` WHERE expires < $1`, micros(before))

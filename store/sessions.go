@@ -19,7 +19,7 @@ func (s *Store) AddSession(ctx context.Context, n authn.Session, replaces string
 	if err != nil {
 		return fmt.Errorf("session: %w", err)
 	}
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
+	return s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
 		if _, err := t.exec(ctx, `DELETE FROM sessions WHERE id = $1`, replaces); err != nil {
 			return err
 		}
@@ -63,7 +63,7 @@ func (s *Store) SaveSession(ctx context.Context, n authn.Session) (bool, error) 
 	if err != nil {
 		return false, fmt.Errorf("session: %w", err)
 	}
-	return s.change(ctx, `UPDATE sessions SET seen = $1, data = $2 WHERE id = $3`, micros(n.Seen), data, n.ID)
+	return s.changeTelling(ctx, nothing, `UPDATE sessions SET seen = $1, data = $2 WHERE id = $3`, micros(n.Seen), data, n.ID)
 }
 
 // Sessions implements authn.SessionRoster.
@@ -79,7 +79,7 @@ func (s *Store) Sessions(ctx context.Context, user string) (list []authn.Session
 
 // EndSessions implements authn.SessionRoster.
 func (s *Store) EndSessions(ctx context.Context, user, id string) (ended int, err error) {
-	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+	err = s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
 		n, err := t.exec(ctx, `DELETE FROM sessions WHERE it_user = $1 AND ($2 = '' OR id = $2)`, user, id)
 		ended = int(n)
 		return err
@@ -90,7 +90,7 @@ func (s *Store) EndSessions(ctx context.Context, user, id string) (ended int, er
 // EndAccountSessions ends the sessions of an account at a provider, as its single logout wants it: those that the
 // provider calls by that name, all of them when the name is empty. It tells how many there were.
 func (s *Store) EndAccountSessions(ctx context.Context, provider, subject, name string) (ended int, err error) {
-	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+	err = s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
 		n, err := t.exec(ctx, `DELETE FROM sessions WHERE provider = $1 AND subject = $2 AND ($3 = '' OR name = $3)`,
 			provider, subject, name)
 		ended = int(n)

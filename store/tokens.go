@@ -28,7 +28,7 @@ func (s *Store) AddToken(ctx context.Context, n authn.Token) error {
 	if err != nil {
 		return fmt.Errorf("token: %w", err)
 	}
-	_, err = s.change(ctx, `INSERT INTO tokens
+	_, err = s.changeTelling(ctx, nothing, `INSERT INTO tokens
 		(hash, id, it_user, created, expires, first_use_by, revoked, first_used, last_used, last_at, data)
 		VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 0, '', $7)`,
 		n.Hash, n.ID, n.User, micros(n.Created), micros(n.Expires), micros(n.FirstUseBy), data)
@@ -58,7 +58,7 @@ func scanToken(scan func(...any) error) (t authn.Token, err error) {
 
 // UseToken implements authn.TokenStore.
 func (s *Store) UseToken(ctx context.Context, hash string, use func(*authn.Token) error) (found bool, err error) {
-	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+	err = s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
 		found = false
 		if err := t.lock(ctx, "token "+hash); err != nil {
 			return err
@@ -97,7 +97,7 @@ func (s *Store) Tokens(ctx context.Context, user string, now time.Time) (list []
 
 // RevokeTokens implements authn.TokenRoster. A use under way on PostgreSQL waits for the row or is waited for.
 func (s *Store) RevokeTokens(ctx context.Context, user, id string, at time.Time) (revoked int, err error) {
-	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+	err = s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
 		n, err := t.exec(ctx, `UPDATE tokens SET revoked = $1 WHERE it_user = $2 AND revoked = 0 AND ($3 = '' OR id = $3)`,
 			micros(at), user, id)
 		revoked = int(n)
