@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"net/url"
 	"testing"
 	"time"
 
@@ -160,7 +161,16 @@ func TestOtherTenant(t *testing.T) {
 		t.Errorf("another tenant's word for an e-mail address was taken: %q", got.Email)
 	}
 	b.good(t, p, b.ann)
-	_, err := b.signIn(t, p, third.People[0])
+	j := b.journey(t, p, pat)
+	answer := j.reply.RawQuery
+	j.reply.RawQuery = answer + "&iss=" + url.QueryEscape(issuer(b.Authority, third.ID))
+	_, err := p.Finish(t.Context(), j.pending, j.reply)
+	wantError(t, err, authn.Untrusted, "answer_wrong_issuer")
+	j.reply.RawQuery = answer + "&iss=" + url.QueryEscape(issuer(b.Authority, b.partner.ID))
+	if _, err := p.Finish(t.Context(), j.pending, j.reply); err != nil {
+		t.Errorf("the control: %v", err)
+	}
+	_, err = b.signIn(t, p, third.People[0])
 	wantError(t, err, authn.Locked, "other_tenant")
 
 	alone := b.provider(t)

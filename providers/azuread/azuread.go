@@ -40,6 +40,7 @@ type provider struct {
 	wallet   *wallet
 	groups   *cache[[]string]
 	appToken *cache[string]
+	probed   *cache[error] // what Entra said last of our credentials
 	now      func() time.Time
 }
 
@@ -91,6 +92,7 @@ func open(id string, c Config, publicURL string) (*provider, error) {
 	}
 	p.wallet = &wallet{held: held, now: clock}
 	p.groups, p.appToken = newCache[[]string](clock), newCache[string](clock)
+	p.probed = newCache[error](clock)
 	if publicURL != "" {
 		p.callback = strings.TrimRight(publicURL, "/") + "/oidc/" + url.PathEscape(id) + "/callback"
 	}

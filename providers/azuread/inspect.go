@@ -21,11 +21,32 @@ func (p *provider) check(ctx context.Context) error {
 	if _, err := p.visit(ctx); err != nil {
 		return p.by(err)
 	}
+	return p.by(p.probe(ctx))
+}
+
+// How long the outcome of a probe stands.
+const (
+	goodProbe = 5 * time.Minute
+	badProbe  = 30 * time.Second
+)
+
+// probe tries the credentials, and whether people can be found. Its outcome stands for a while: readiness is asked for
+// every few seconds, and Entra blocks an application that repeats itself (AADSTS50196).
+func (p *provider) probe(ctx context.Context) error {
+	if known, ok := p.probed.get(""); ok {
+		return known
+	}
 	token, err := p.newAppToken(ctx)
 	if err == nil && p.config.PasswordGrant {
 		err = p.probeGraph(ctx, token.Access)
 	}
-	return p.by(err)
+	switch {
+	case err == nil:
+		p.probed.put("", nil, goodProbe)
+	case ctx.Err() == nil: // or else it is about who asked
+		p.probed.put("", err, badProbe)
+	}
+	return err
 }
 
 // visit reads the addresses and keys of every authority, and tells how many keys there are.

@@ -77,3 +77,35 @@ func TestInspectFindsWhatKeepsPeopleOut(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// TestProbesAreRare: readiness is asked for every few seconds, and Entra blocks an application that repeats itself.
+func TestProbesAreRare(t *testing.T) {
+	b := newBench(t)
+	p := b.provider(t)
+	look := func(want int, good bool) {
+		t.Helper()
+		for range 3 {
+			if err := p.check(t.Context()); (err == nil) != good {
+				t.Errorf("got %v", err)
+			}
+		}
+		if got := b.Calls("token"); got != want {
+			t.Errorf("%d token requests, want %d", got, want)
+		}
+	}
+	look(1, true)
+	b.wait(goodProbe)
+	b.Change(func() { delete(b.app.Secrets, secret) })
+	look(2, false)
+	b.Change(func() { b.app.Secrets[secret] = time.Time{} })
+	b.wait(badProbe)
+	look(3, true)
+
+	b.wait(goodProbe)
+	b.Break("token", hang)
+	if err := p.check(short(t)); err == nil {
+		t.Error("silence is health")
+	}
+	b.Break("token", nil)
+	look(5, true)
+}

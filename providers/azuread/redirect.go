@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -108,7 +109,7 @@ func (p *provider) readReply(reply authn.Reply) (code string, err error) {
 		}
 	}
 	// RFC 9207; Entra does not send it so far.
-	if iss := q.Get("iss"); iss != "" && iss != issuer(p.config.Authority, p.config.Tenant) && p.front == p.home {
+	if iss := q.Get("iss"); iss != "" && !p.mayIssue(iss) {
 		return "", refuse("answer_wrong_issuer", "the answer is one of %q", cut(iss))
 	}
 	if q.Has("error") {
@@ -118,4 +119,11 @@ func (p *provider) readReply(reply authn.Reply) (code string, err error) {
 		return "", refuse("answer_malformed", "the answer has neither a code nor an error")
 	}
 	return q.Get("code"), nil
+}
+
+// mayIssue tells whether an issuer is that of a tenant whose people may sign in.
+func (p *provider) mayIssue(iss string) bool {
+	return slices.ContainsFunc(append([]string{p.config.Tenant}, p.config.AllowedTenants...), func(tenant string) bool {
+		return iss == issuer(p.config.Authority, tenant)
+	})
 }

@@ -43,8 +43,7 @@ func (s samlSide) open(label string, route authn.Route, sp *saml.ServiceProvider
 		if err := check(ctx); err != nil {
 			return err
 		}
-		_, err := s.newAppToken(ctx)
-		return s.by(err)
+		return s.by(s.probe(ctx))
 	}
 	made.Inspect = func(ctx context.Context, say func(string)) []authn.Finding {
 		return append(inspect(ctx, say), s.inspectCredentials(ctx)...)

@@ -250,7 +250,7 @@ func (b *samlBench) checks(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	b.Change(func() { delete(b.app.Secrets, secret) })
-	wantError(t, armed.Check(t.Context()), authn.Unavailable, "app_credential", "AADSTS7000215")
+	wantError(t, b.bySAML(t, credentials).Check(t.Context()), authn.Unavailable, "app_credential", "AADSTS7000215")
 	if err := plain.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
