@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,18 @@ func TestPortalMishaps(t *testing.T) {
 
 	p.Back() // to the form of the code, which is over
 	d.at(p, "/account", "Welcome, ")
+
+	p.Open(d.url + "/account/factors/add")
+	p.Type("#code", "000000")
+	if status := p.Click("button.primary"); status != http.StatusUnauthorized {
+		t.Errorf("another device with a wrong code: status %d", status)
+	}
+	if !slices.ContainsFunc(d.audit(), func(r record) bool {
+		return r.Action == "factor change refused" && r.Kind == "bad_credentials" && r.Reason == "wrong_code"
+	}) {
+		t.Error("the refusal is not in the audit")
+	}
+	p.Open(d.url + "/account")
 
 	var statuses []int
 	p.Eval(`Promise.all([0, 1].map(() => fetch("/account/tokens", {method: "POST", body: new URLSearchParams(new FormData(

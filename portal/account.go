@@ -149,6 +149,12 @@ func (v *visit) tell(action Action, detail string) error {
 		Identity: v.session.Identity, ITUser: v.session.Username, Source: v.Source, Detail: detail}))
 }
 
+// tellRefused records that a change of factors was refused.
+func (v *visit) tellRefused(err error) error {
+	return unavailable(v.Journal(context.WithoutCancel(v.r.Context()), Event{Action: FactorRefused, ID: v.ID, Time: v.Arrived,
+		Identity: v.session.Identity, ITUser: v.session.Username, Source: v.Source, Err: err}))
+}
+
 // makeToken makes a sign-in token and shows it, this once. The form is good for one: sent again, it makes no second.
 func (v *visit) makeToken() error {
 	form := v.r.PostForm

@@ -206,7 +206,8 @@ func TestDevices(t *testing.T) {
 	r.later(time.Minute)
 	r.policy = authn.FactorEnrolled
 	b.follow(b.post("/account/factors/remove", "id", id2, "code", r.code(secret2))).wants(t, "removed", http.StatusOK, "With a second factor")
-	if got, want := r.actions(), []Action{FactorAdded, FactorAdded, FactorRemoved, FactorRemoved}; !slices.Equal(got, want) {
+	if got, want := r.actions(), []Action{FactorAdded, FactorRefused, FactorRefused, FactorAdded, FactorRefused,
+		FactorRemoved, FactorRemoved}; !slices.Equal(got, want) {
 		t.Errorf("recorded %v, want %v", got, want)
 	}
 }
@@ -237,8 +238,8 @@ func TestNewRecoveryCodes(t *testing.T) {
 	b.get("/account/recovery").wants(t, "the question", http.StatusOK, "will no longer work", `name="code"`)
 	b.post("/account/recovery", "code", "000000").wants(t, "with a wrong code", http.StatusUnauthorized)
 	b.post("/account/recovery", "code", r.code(secret)).wants(t, "with a code", http.StatusOK, "Save your recovery codes", `action="/account"`)
-	if got := r.actions(); !slices.Equal(got, []Action{RecoveryRenewed}) {
-		t.Errorf("recorded %v", got)
+	if got := r.actions(); !slices.Equal(got, []Action{FactorRefused, RecoveryRenewed}) || authn.ReasonOf(r.events[0].Err) != "wrong_code" {
+		t.Errorf("recorded %v, the first because of %v", got, r.events[0].Err)
 	}
 }
 

@@ -115,6 +115,9 @@ func (v *visit) prove(view confirmView) (answered bool, err error) {
 	if !ok {
 		return true, err
 	}
+	if told := v.tellRefused(err); told != nil {
+		return true, told
+	}
 	v.Problem, view.NeedsCode = text, true
 	if authn.KindOf(err) == authn.BadCredentials {
 		v.Problem = v.text("problem.code")

@@ -95,6 +95,7 @@ type Event struct {
 	ITUser   string
 	Source   netip.Addr
 	Detail   string
+	Err      error // why it was refused; nil: it was done
 }
 
 // Action is what was done.
@@ -110,6 +111,7 @@ const (
 	FactorAdded         Action = "factor added"
 	FactorRemoved       Action = "factor removed"
 	RecoveryRenewed     Action = "recovery codes renewed"
+	FactorRefused       Action = "factor change refused" // the code that should prove who asks was wrong
 )
 
 // SecurityContact is what /.well-known/security.txt says (RFC 9116). Without a contact there is no such file.

@@ -170,6 +170,9 @@ func (b *backend) portalJournal(ctx context.Context, e portal.Event) error {
 	if e.Source.IsValid() {
 		r.Source = e.Source.String()
 	}
+	if e.Err != nil {
+		r.Kind, r.Reason = authn.KindOf(e.Err).String(), authn.ReasonOf(e.Err)
+	}
 	return b.audit.Event(ctx, r)
 }
 
