@@ -57,6 +57,9 @@ type Provider struct {
 	// Redirect signs people in at the source's own pages. Browsers only: a plugin call has nobody to send away.
 	Redirect RedirectProvider
 
+	// Unsolicited says that Redirect.Finish also takes answers that nobody asked for, from people who began there.
+	Unsolicited bool
+
 	// SignOut says where to send a browser whose session of ours has just ended, so that the source ends its own. A Redirect
 	// without URL means nowhere. Unavailable, Internal: then nothing more is done, ours has ended all the same.
 	SignOut func(ctx context.Context, identity Identity) (Redirect, error)

@@ -253,7 +253,7 @@ func (f *Flow) Return(ctx context.Context, v Visit, provider, state string, repl
 	in := f.visit(v, l)
 	if err != nil {
 		if errors.Is(err, ErrLoginOver) {
-			err = Errorf(Untrusted, "answer_without_login", "this browser has not begun, or has finished, this sign-in")
+			err = errAnswerWithoutLogin()
 		}
 		in.provider.ID = provider
 	}
@@ -278,6 +278,41 @@ func (f *Flow) finish(ctx context.Context, in *signIn, l Login, provider string,
 	if err := f.save(ctx, &l); err != nil { // before the answer is judged: it gets one chance
 		return err
 	}
+	if err := f.judge(ctx, in, pending, reply); err != nil {
+		return err
+	}
+	l.Account, l.User = in.account, in.user
+	return f.save(ctx, &l)
+}
+
+func errAnswerWithoutLogin() error {
+	return Errorf(Untrusted, "answer_without_login", "this browser has not begun, or has finished, this sign-in")
+}
+
+// Unsolicited takes an answer that nobody here asked for: somebody began at their identity provider. Only a provider that
+// says Unsolicited takes one; who can make a browser post it can sign that browser in as somebody of their choice. The
+// handle is for the browser alone. Untrusted; the kinds of RedirectProvider.Finish; NotMapped.
+func (f *Flow) Unsolicited(ctx context.Context, v Visit, provider string, reply Reply) (Secret, error) {
+	in := f.visit(v, Login{})
+	err := f.attempt(ctx, in, MethodPortal, func(ctx context.Context) error {
+		if err := f.redirecting(in, provider); err != nil {
+			return err
+		}
+		if !in.provider.Unsolicited {
+			return errAnswerWithoutLogin()
+		}
+		return f.judge(ctx, in, nil, reply)
+	})
+	if err != nil {
+		return "", err
+	}
+	l := f.newLogin(provider)
+	l.Account, l.User = in.account, in.user
+	return f.begin(ctx, in, l)
+}
+
+// judge lets the provider judge an answer, and looks for the IT user behind it.
+func (f *Flow) judge(ctx context.Context, in *signIn, pending []byte, reply Reply) error {
 	identity, err := in.provider.Redirect.Finish(ctx, pending, reply)
 	if ctx.Err() != nil {
 		return late(ctx, err)
@@ -285,18 +320,14 @@ func (f *Flow) finish(ctx context.Context, in *signIn, l Login, provider string,
 	if err != nil {
 		return err
 	}
-	if identity.Provider != provider || identity.Subject == "" || len(identity.Factors) == 0 {
+	if provider := in.provider.ID; identity.Provider != provider || identity.Subject == "" || len(identity.Factors) == 0 {
 		return Errorf(Internal, "bad_provider", "provider %q returned an identity without its id, a subject or a factor", provider)
 	}
 	in.account = Account{Identity: identity}
 	if err := f.service.findUser(ctx, in); err != nil {
 		return err
 	}
-	if err := in.isITUser(); err != nil {
-		return err
-	}
-	l.Account, l.User = in.account, in.user
-	return f.save(ctx, &l)
+	return in.isITUser()
 }
 
 // Code proves the second factor. BadCredentials for a wrong code, Locked after too many, ErrLoginMoved, ErrLoginOver.

@@ -497,6 +497,34 @@ func TestFlowTakesNoAnswerThatItDidNotAskFor(t *testing.T) {
 	}
 }
 
+func TestFlowTakesUnsolicitedAnswersWhereAllowed(t *testing.T) {
+	f := newFlowBench(t)
+	_, err := f.Unsolicited(t.Context(), f.visit(""), "idp", authn.Reply{})
+	f.wantRefusal(t, err, authn.Untrusted, "answer_without_login")
+	_, err = f.Unsolicited(t.Context(), f.visit(""), "corp", authn.Reply{})
+	f.wantRefusal(t, err, authn.BadCredentials, "no_redirect")
+	if f.idp.finished != 0 {
+		t.Error("an answer was judged")
+	}
+	f.Providers[1].Unsolicited = true
+	f.idp.pending = []byte("before")
+	handle, err := f.Unsolicited(t.Context(), f.visit(""), "idp", authn.Reply{})
+	if err != nil || f.idp.pending != nil {
+		t.Fatalf("%v; the provider got %q", err, f.idp.pending)
+	}
+	f.done(t, handle, "idp")
+
+	f.idp.identity.Subject = "s-una"
+	_, err = f.Unsolicited(t.Context(), f.visit(""), "idp", authn.Reply{})
+	f.wantRefusal(t, err, authn.NotMapped, "no_it_user")
+	f.idp.err = &authn.Error{Kind: authn.Untrusted, Reason: "replayed"}
+	_, err = f.Unsolicited(t.Context(), f.visit(""), "idp", authn.Reply{})
+	f.wantRefusal(t, err, authn.Untrusted, "replayed")
+	if len(f.logins.kept) != 0 {
+		t.Error("a login was kept")
+	}
+}
+
 func TestFlowDistrustsWhatAProviderReturns(t *testing.T) {
 	cases := map[string]func(*authn.Identity){
 		"another provider": func(i *authn.Identity) { i.Provider = "corp" },

@@ -156,9 +156,19 @@ func (v *visit) answer() error {
 		state = v.r.URL.Query().Get("state")
 	}
 	reply := authn.Reply{Method: v.r.Method, Form: v.r.PostForm, RawQuery: v.r.URL.RawQuery, Arrived: v.Arrived}
-	if err := v.Flow.Return(v.r.Context(), v.Visit, v.r.PathValue("provider"), state, reply); err != nil {
+	provider := v.r.PathValue("provider")
+	if v.Handle != "" {
+		if err := v.Flow.Return(v.r.Context(), v.Visit, provider, state, reply); err != nil {
+			return err
+		}
+		return v.onward()
+	}
+	handle, err := v.Flow.Unsolicited(v.r.Context(), v.Visit, provider, reply) // nothing was begun in this browser
+	if err != nil {
 		return err
 	}
+	v.Handle = handle
+	v.setLoginCookie(handle, false)
 	return v.onward()
 }
 

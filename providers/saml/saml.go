@@ -85,7 +85,7 @@ func (s *ServiceProvider) NewDialect(id, label string, c Config, d Dialect, rout
 	s.mu.Lock()
 	s.providers[id] = p
 	s.mu.Unlock()
-	return authn.Provider{ID: id, Label: label, Match: match, Redirect: p, SignOut: p.signOut,
+	return authn.Provider{ID: id, Label: label, Match: match, Redirect: p, Unsolicited: c.IdPInitiated, SignOut: p.signOut,
 		Check: p.check, Inspect: p.inspect}, nil
 }
 
