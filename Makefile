@@ -23,7 +23,7 @@ test: test-setup ## set up and run every test, with the race detector
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m ./...
 
-bench: test-setup ## measure idbridge beside raw go-ldap, on slapd and on Samba, and a SAML answer beside crewjam/saml
+bench: test-setup ## measure idbridge beside raw go-ldap, on slapd and on Samba, the portal, and a SAML answer beside crewjam/saml
 	$(GO) run ./bench
 	@$(GO) test -run '^$$' -bench 'Judge|Crewjam' ./providers/saml | awk '/^Benchmark/ {print} /Judge/ {ours = $$3} \
 		/Crewjam/ {theirs = $$3} END {printf "a SAML answer: crewjam/saml takes %.1f times as long\n", theirs / ours}'

@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 	"testenv/soapclients": {},
 	"testenv/chromium":    {"testenv"},
 	"testenv/entra":       {"testenv"},
-	"bench":               {"testenv"},
+	"bench":               {"authn", "itusers", "keyring", "mfa", "store", "testenv"}, // enrols people for the portal
 	"e2e":                 {},
 }
 

@@ -1,7 +1,7 @@
 // Command bench measures idbridge beside raw go-ldap, on one machine in one run: a real slapd with 10,000 users, the real
-// program over SOAP with the durable audit on, 16 and 64 callers; then an Active Directory domain controller. It prints
-// logins a second, percentiles, processor time, memory, and the ratios; docs/performance.md keeps the figures. It needs what
-// make test-setup installs.
+// program over SOAP with the durable audit on, 16 and 64 callers; then sign-ins at the portal with SQLite and with PostgreSQL;
+// then an Active Directory domain controller. It prints logins a second, percentiles, processor time, memory, and the ratios;
+// docs/performance.md keeps the figures. It needs what make test-setup installs.
 package main
 
 import (
@@ -20,6 +20,7 @@ type options struct {
 	callers []int
 	keep    string
 	domain  bool
+	portal  bool
 	profile string
 }
 
@@ -31,6 +32,7 @@ func main() {
 	flag.StringVar(&o.profile, "profile", "", "write processor profiles of the bridge to FILE.1, FILE.2 ..., one for each start of it;\n"+
 		"the last one before the next number of callers has a cold pass and the warm load")
 	flag.BoolVar(&o.domain, "ad", true, "measure Active Directory too: Samba, which needs root for its ports")
+	flag.BoolVar(&o.portal, "portal", true, "measure sign-ins with password and code at the portal too, with SQLite and PostgreSQL")
 	callers := flag.String("callers", "16,64", "numbers of concurrent callers")
 	flag.Parse()
 	for _, n := range strings.Split(*callers, ",") {
@@ -63,6 +65,11 @@ func run(o options) (err error) {
 	}
 	if err := b.disturb(); err != nil {
 		return err
+	}
+	if o.portal {
+		if err := b.comparePortal(); err != nil {
+			return err
+		}
 	}
 	if o.domain {
 		counted, err := b.compareDomain(o.callers[0])

@@ -25,6 +25,8 @@ type bench struct {
 	config string
 	readyz string
 
+	portalTLS *tls.Config // of who visits the portal
+
 	memory float64       // peak resident set of any bridge, MiB
 	ready  time.Duration // slowest start
 	starts int           // of the bridge

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 )
 
@@ -18,7 +17,7 @@ import (
 type PostgresServer struct {
 	DSN string // of an empty database, as superuser
 
-	tb   testing.TB
+	tb   TB
 	bin  string
 	dir  string
 	port int
@@ -29,12 +28,12 @@ type PostgresServer struct {
 
 // Postgres starts a server that ends with the test. It does not flush to disk, which is enough for everything but
 // measurements: see DurablePostgres.
-func Postgres(tb testing.TB) *PostgresServer { return startPostgres(tb, false) }
+func Postgres(tb TB) *PostgresServer { return startPostgres(tb, false) }
 
 // DurablePostgres starts a server that flushes to disk, for measurements.
-func DurablePostgres(tb testing.TB) *PostgresServer { return startPostgres(tb, true) }
+func DurablePostgres(tb TB) *PostgresServer { return startPostgres(tb, true) }
 
-func startPostgres(tb testing.TB, durable bool) *PostgresServer {
+func startPostgres(tb TB, durable bool) *PostgresServer {
 	tb.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if len(found) == 0 {
@@ -149,7 +148,7 @@ func (p *PostgresServer) own(dir string) {
 }
 
 // postgresPort finds a free port.
-func postgresPort(tb testing.TB) int {
+func postgresPort(tb TB) int {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -160,7 +159,7 @@ func postgresPort(tb testing.TB) int {
 }
 
 // NewDatabase makes an empty database on the server and returns its DSN.
-func (p *PostgresServer) NewDatabase(tb testing.TB) string {
+func (p *PostgresServer) NewDatabase(tb TB) string {
 	tb.Helper()
 	name := "t" + strings.ToLower(rand.Text())
 	if out, err := p.client("createdb", name).CombinedOutput(); err != nil {
