@@ -3,14 +3,18 @@ package e2e_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"encoding/base32"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	_ "modernc.org/sqlite" // lets a login run out
 
 	"github.com/idbridge/idbridge/testenv"
 	"github.com/idbridge/idbridge/testenv/chromium"
@@ -226,6 +230,47 @@ func TestPortalMishaps(t *testing.T) {
 	d.at(plain, "/account", "Willkommen")
 	plain.Click("button.primary")
 	d.at(plain, "/account/tokens", "Ihr Anmeldetoken")
+}
+
+// Somebody goes for coffee before the code: what was begun is over after ten minutes, the right code does not save it, and
+// the page leads back to the beginning, from where everything works.
+func TestPortalExpiredLogin(t *testing.T) {
+	d := withPortal(t, "enrolled")
+	user := testenv.SlapdUser(7)
+	e := d.enrol(user)
+	p := d.browser(chromium.Options{})
+	d.signIn(p, user)
+	d.at(p, "/login/next", "Enter your code")
+	d.endLogins()
+	p.Type("#code", e.next())
+	if status := p.Click("button.primary"); status != http.StatusBadRequest {
+		t.Errorf("the code of an expired login: status %d", status)
+	}
+	d.at(p, "/login/code", "This sign-in is over")
+	if text := p.Text("main"); !strings.Contains(text, "longer than ten minutes") {
+		t.Errorf("does not say why: %s", text)
+	}
+	p.Sound("an expired login", maxPage)
+	p.Click("main a.button")
+	d.at(p, "/login", "Sign in")
+	d.signIn(p, user)
+	d.at(p, "/login/next", "Enter your code")
+	p.Type("#code", e.code(e.used)) // which the expired login did not use up
+	p.Click("button.primary")
+	d.at(p, "/account", "Welcome, ")
+}
+
+// endLogins lets the time of every login that waits run out, behind the node's back.
+func (d *door) endLogins() {
+	d.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(d.dir, "idbridge.db")+"?_pragma=busy_timeout(5000)")
+	d.check(err)
+	defer func() { _ = db.Close() }()
+	result, err := db.Exec(`UPDATE logins SET expires = $1`, time.Now().Add(-time.Second).UnixMicro())
+	d.check(err)
+	if n, err := result.RowsAffected(); err != nil || n != 1 {
+		d.t.Fatalf("%d logins wait, want 1; %v", n, err)
+	}
 }
 
 // A real identity provider of another site, asked by redirect and by POST: the browser goes there, signs in, and comes back

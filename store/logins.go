@@ -14,15 +14,15 @@ var _ authn.LoginStore = (*Store)(nil)
 // Login implements authn.LoginStore.
 func (s *Store) Login(ctx context.Context, id string) (l authn.Login, found bool, err error) {
 	var data []byte
-	var version int64
-	found, err = s.get(ctx, `SELECT version, data FROM logins WHERE id = $1`, []any{id}, &version, &data)
+	var version, expires int64
+	found, err = s.get(ctx, `SELECT version, expires, data FROM logins WHERE id = $1`, []any{id}, &version, &expires, &data)
 	if err != nil || !found {
 		return authn.Login{}, false, err
 	}
 	if err := json.Unmarshal(data, &l); err != nil {
 		return authn.Login{}, false, fmt.Errorf("login: %w", err)
 	}
-	l.ID, l.Version = id, version
+	l.ID, l.Version, l.Expires = id, version, fromMicros(expires) // the columns count, as they do for the purge
 	return l, true, nil
 }
 
