@@ -3,7 +3,6 @@ package testenv
 import (
 	"crypto/rand"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,7 +42,7 @@ func startPostgres(tb TB, durable bool) *PostgresServer {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &PostgresServer{tb: tb, bin: filepath.Dir(found[len(found)-1]), dir: dir, port: postgresPort(tb), sync: durable}
+	p := &PostgresServer{tb: tb, bin: filepath.Dir(found[len(found)-1]), dir: dir, port: FreePort(tb), sync: durable}
 	tb.Cleanup(func() {
 		p.Stop()
 		if err := os.RemoveAll(dir); err != nil {
@@ -145,17 +144,6 @@ func (p *PostgresServer) own(dir string) {
 	if out, err := exec.Command("chown", "postgres", dir).CombinedOutput(); err != nil {
 		p.tb.Fatalf("chown: %v\n%s", err, out)
 	}
-}
-
-// postgresPort finds a free port.
-func postgresPort(tb TB) int {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // NewDatabase makes an empty database on the server and returns its DSN.
