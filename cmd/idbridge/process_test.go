@@ -32,11 +32,19 @@ type served struct {
 func serving(t *testing.T, sections map[string]string) *served {
 	t.Helper()
 	s := configured(t, sections)
-	_, port, _ := net.SplitHostPort(s.door)
-	var n int
-	fmt.Sscan(port, &n)
-	s.Process = testenv.Start(t, []int{n}, "idbridge", "serve", "--config", s.file("idbridge.yaml"))
+	// Both: the door is open a moment before the operators' listener is.
+	ports := []int{port(t, s.door), port(t, s.operators)}
+	s.Process = testenv.Start(t, ports, "idbridge", "serve", "--config", s.file("idbridge.yaml"))
 	return s
+}
+
+func port(t *testing.T, address string) int {
+	t.Helper()
+	a, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.Port
 }
 
 func configured(t *testing.T, sections map[string]string) *served {
