@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"providers/ldap":  {"authn"},
 	"providers/local": {"authn"},
 	"providers/saml":  {"authn", "strictxml"},
-	"store":           {"authn", "audit", "itusers", "keyring", "mfa", "providers/local", "providers/saml"},
+	"store":           {"authn", "audit", "insight", "itusers", "keyring", "mfa", "providers/local", "providers/saml", "revision", "webhook"},
 	"cmd/idbridge":    {"*"},
 
 	"providers/activedirectory": {"authn", "providers/ldap"},
@@ -45,17 +45,26 @@ var mayImport = map[string][]string{
 
 	"portal": {"altcha", "authn", "mfa", "templates"},
 
+	// Administration: docs/adr/0003-administration.md.
+	"admin":              {"audit", "authn", "insight", "itusers", "mfa", "revision", "templates"},
+	"revision":           {"authn"},
+	"insight":            {"audit", "authn"},
+	"webhook":            {"audit", "authn"},
+	"itusers/lifetime":   {"authn", "itusers"},
+	"itusers/platformdb": {"authn", "itusers"},
+
 	// For tests and measurements only.
 	"testenv":             {},
 	"testenv/soapclients": {},
 	"testenv/chromium":    {"testenv"},
 	"testenv/entra":       {"testenv"},
+	"testenv/lifetime":    {},
 	"bench":               {"authn", "itusers", "keyring", "mfa", "store", "testenv"}, // enrols people for the portal
 	"e2e":                 {},
 }
 
 // onlyForTests are packages that no package of the product may import.
-var onlyForTests = []string{"testenv", "testenv/soapclients", "testenv/chromium", "testenv/entra", "authn/authntest", "bench", "e2e"}
+var onlyForTests = []string{"testenv", "testenv/soapclients", "testenv/chromium", "testenv/entra", "testenv/lifetime", "authn/authntest", "bench", "e2e"}
 
 // rooms says which package of ours may import an outside library; everything else outside the standard library is
 // allowed where docs/dependencies.md says so.
