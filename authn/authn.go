@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -37,6 +38,13 @@ const (
 	FactorIdPMFA   = "idp_mfa"  // ... and for a second factor of its own, which counts as one here
 	FactorToken    = "token"    // a sign-in token, made in the portal after a full sign-in
 )
+
+// SecondFactor tells whether one was proven.
+func (i Identity) SecondFactor() bool {
+	return slices.ContainsFunc(i.Factors, func(f string) bool {
+		return f == FactorTOTP || f == FactorRecovery || f == FactorIdPMFA
+	})
+}
 
 // Account is what a provider knows about a name before anything has been proven. Its Identity carries no Factors.
 type Account struct {

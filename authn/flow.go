@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -82,6 +81,7 @@ type Flow struct {
 	store   LoginStore
 	enrol   Enroller
 	life    time.Duration
+	policy  func(Identity) FactorPolicy
 }
 
 // NewFlow makes a Flow; life 0 stands for DefaultLoginLife.
@@ -89,7 +89,14 @@ func NewFlow(s *Service, store LoginStore, enrol Enroller, life time.Duration) *
 	if life == 0 {
 		life = DefaultLoginLife
 	}
-	return &Flow{service: s, store: store, enrol: enrol, life: life}
+	return &Flow{service: s, store: store, enrol: enrol, life: life, policy: s.Policy}
+}
+
+// Strict returns a Flow that wants a second factor of everybody, whatever the policy.
+func (f *Flow) Strict() *Flow {
+	strict := *f
+	strict.policy = func(Identity) FactorPolicy { return FactorRequired }
+	return &strict
 }
 
 // Choice is a provider that people can sign in with.
@@ -121,8 +128,8 @@ func (f *Flow) Next(ctx context.Context, handle Secret) (Stage, Login, error) {
 }
 
 func (f *Flow) next(l Login) Stage {
-	policy := f.service.Policy(l.Account.Identity)
-	second := policy == FactorNever || hasSecondFactor(l.Account.Factors)
+	policy := f.policy(l.Account.Identity)
+	second := policy == FactorNever || l.Account.SecondFactor()
 	switch {
 	case len(l.Account.Factors) == 0:
 		return StageSignIn
@@ -136,12 +143,6 @@ func (f *Flow) next(l Login) Stage {
 		return StageEnrol
 	}
 	return StageDone
-}
-
-func hasSecondFactor(factors []string) bool {
-	return slices.ContainsFunc(factors, func(f string) bool {
-		return f == FactorTOTP || f == FactorRecovery || f == FactorIdPMFA
-	})
 }
 
 // Password begins a login with a user name and a password. provider is the one that the person picked, or empty to go by

@@ -23,6 +23,7 @@ type Session struct {
 	User     string   // ITUser.Key
 	Username string   // the IT user's name
 	Typed    string   // the name that was typed, if one was
+	Door     string   // the only door that it opens; empty: the users' portal
 	Identity Identity // how they signed in
 	Created  time.Time
 	Proven   time.Time // when a factor was last proven
@@ -57,6 +58,7 @@ type Sessions struct {
 	Idle  time.Duration // without a request
 	Life  time.Duration // in all
 	Now   func() time.Time
+	Door  string // whose sessions these are: another door's handle opens nothing here
 }
 
 // Begin makes a session for somebody who has just signed in, and the handle for their browser, which is kept nowhere.
@@ -64,7 +66,7 @@ type Sessions struct {
 func (s Sessions) Begin(ctx context.Context, r Result, typed string, source netip.Addr, agent string) (Secret, Session, error) {
 	now := s.Now()
 	session := Session{
-		User: r.User.Key, Username: r.User.Username, Typed: typed, Identity: r.Identity,
+		User: r.User.Key, Username: r.User.Username, Typed: typed, Identity: r.Identity, Door: s.Door,
 		Created: now, Proven: now, Seen: now, Expires: now.Add(s.Life), Source: source, Agent: cutTo(agent, maxAgent),
 	}
 	if until := r.Identity.Until; !until.IsZero() && until.Before(session.Expires) {
@@ -88,8 +90,8 @@ func (s Sessions) keep(ctx context.Context, session Session, replaces string) (S
 	return handle, session, nil
 }
 
-// Get returns the session of a handle, and notes that it was used. found is false when there is none, when it is over, or
-// when its IT user was disabled. Unavailable when the store does not answer: nobody is signed in then.
+// Get returns the session of a handle, and notes that it was used. found is false when there is none, when it is over or
+// another door's, or when its IT user was disabled. Unavailable when the store does not answer: nobody is signed in then.
 func (s Sessions) Get(ctx context.Context, handle Secret) (session Session, found bool, err error) {
 	if handle == "" {
 		return Session{}, false, nil
@@ -107,12 +109,12 @@ func (s Sessions) Get(ctx context.Context, handle Secret) (session Session, foun
 	return session, true, nil
 }
 
-// Live says whether a session of a SessionRoster is not over yet.
+// Live says whether a session of a SessionRoster is one of this door's, and not over yet.
 func (s Sessions) Live(session Session) bool { return !s.over(session) }
 
 func (s Sessions) over(session Session) bool {
 	now := s.Now()
-	return !now.Before(session.Expires) || now.Sub(session.Seen) >= s.Idle
+	return session.Door != s.Door || !now.Before(session.Expires) || now.Sub(session.Seen) >= s.Idle
 }
 
 // newHandle is a random text of 130 bits that stands for a row on the server.

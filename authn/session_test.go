@@ -162,3 +162,25 @@ func TestSessionRenewed(t *testing.T) {
 	b.want(t, old, false)
 	b.want(t, fresh, true)
 }
+
+// A handle opens the door that gave it and no other.
+func TestSessionOfAnotherDoor(t *testing.T) {
+	b := newSessionBench()
+	handle, session := b.begin(t, time.Time{})
+	b.Door = "admin"
+	b.want(t, handle, false)
+	if b.Live(session) {
+		t.Error("another door's session is listed")
+	}
+	handle, session = b.begin(t, time.Time{})
+	if b.want(t, handle, true); session.Door != "admin" {
+		t.Errorf("of door %q", session.Door)
+	}
+	renewed, _, err := b.Renew(t.Context(), session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.want(t, renewed, true)
+	b.Door = ""
+	b.want(t, renewed, false)
+}

@@ -1,7 +1,6 @@
 package mfa
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -105,7 +104,7 @@ func (c ProviderPolicy) compile(global authn.FactorPolicy) (providerPolicy, erro
 		return out, unknownPolicy("default", c.Default)
 	}
 	for _, rule := range c.Groups {
-		key, _ := groupKeys(rule.Group)
+		key, _ := authn.GroupKeys(rule.Group)
 		if strings.TrimSpace(rule.Group) == "" {
 			return out, fmt.Errorf("a rule without a group")
 		}
@@ -122,7 +121,7 @@ func (c ProviderPolicy) compile(global authn.FactorPolicy) (providerPolicy, erro
 // of is the strictest rule among those for the groups, and the group that it is for; none where no rule matches.
 func (c providerPolicy) of(groups []string) (found authn.FactorPolicy, of string) {
 	for _, group := range groups {
-		dn, name := groupKeys(group)
+		dn, name := authn.GroupKeys(group)
 		for _, key := range []string{dn, name} {
 			if rule := c.byGroup[key]; strictness(rule) > strictness(found) {
 				found, of = rule, group
@@ -130,60 +129,4 @@ func (c providerPolicy) of(groups []string) (found authn.FactorPolicy, of string
 		}
 	}
 	return found, of
-}
-
-// groupKeys gives the two forms in which a group can be compared: the whole DN, without regard to case, to spaces
-// around separators and to the ways of escaping; and the value of its first part. Of a text that is no DN both are
-// the text.
-func groupKeys(group string) (dn, name string) {
-	var parts []string
-	for i, part := range splitUnescaped(group, ',') {
-		attribute, value, ok := strings.Cut(part, "=")
-		if !ok {
-			plain := authn.FoldName(strings.TrimSpace(group))
-			return plain, plain
-		}
-		value = authn.FoldName(unescape(strings.TrimSpace(value)))
-		if i == 0 {
-			name = value
-		}
-		parts = append(parts, authn.FoldName(strings.TrimSpace(attribute))+"="+value)
-	}
-	return strings.Join(parts, "\x00"), name
-}
-
-// splitUnescaped cuts at separators that no backslash precedes (RFC 4514 section 3).
-func splitUnescaped(s string, separator byte) (parts []string) {
-	from := 0
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			i++
-		case separator:
-			parts = append(parts, s[from:i])
-			from = i + 1
-		}
-	}
-	return append(parts, s[from:])
-}
-
-// unescape undoes \, and \2C alike.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			b.WriteByte(s[i])
-			continue
-		}
-		if i+2 < len(s) {
-			if c, err := hex.DecodeString(s[i+1 : i+3]); err == nil {
-				b.WriteByte(c[0])
-				i += 2
-				continue
-			}
-		}
-		i++
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }

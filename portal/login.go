@@ -9,10 +9,10 @@ import (
 	"github.com/idbridge/idbridge/authn"
 )
 
-// home sends people where they want to be.
-func (v *visit) home() error {
+// begins sends people where they want to be.
+func (v *visit) begins() error {
 	if v.session.ID != "" {
-		return v.goTo("/account")
+		return v.goTo(v.home)
 	}
 	return v.goTo("/login")
 }
@@ -34,6 +34,9 @@ func (v *visit) signInFirst() error {
 // wanted is where somebody wanted to go before signing in, if that is one of our own pages.
 func (p *Portal) wanted(r *http.Request) string {
 	path := r.URL.Query().Get("return")
+	if p.isInside(path) {
+		return path
+	}
 	for _, to := range p.routes() {
 		if to.method == http.MethodGet && to.signedIn && to.path == path {
 			return path
@@ -47,7 +50,7 @@ func (v *visit) returnTo() string {
 	if v.returns != "" {
 		return v.returns
 	}
-	return "/account"
+	return v.home
 }
 
 // signIn is the first page.
@@ -63,7 +66,7 @@ func (v *visit) signIn() error {
 
 func (v *visit) showSignIn(status int, username string) error {
 	view := signInView{frame: v.frame, Username: username}
-	usual, _ := v.r.Cookie(usualCookie)
+	usual, _ := v.r.Cookie(v.names.usual)
 	for _, c := range v.Flow.Choices() {
 		view.Passwords = view.Passwords || c.Password
 		if c.Redirect {
@@ -128,7 +131,7 @@ func (v *visit) beginAt(c authn.Choice) error {
 		return err
 	}
 	v.setLoginCookie(handle, true)
-	http.SetCookie(v.w, &http.Cookie{Name: usualCookie, Value: c.ID, Path: "/", Secure: true, HttpOnly: true,
+	http.SetCookie(v.w, &http.Cookie{Name: v.names.usual, Value: c.ID, Path: "/", Secure: true, HttpOnly: true,
 		SameSite: http.SameSiteLaxMode, MaxAge: 365 * 24 * 60 * 60})
 	return v.sendTo(leaveView{frame: v.frame, Provider: c.Label}, to)
 }
@@ -204,7 +207,7 @@ func (v *visit) lost(err error) error {
 	case !errors.Is(err, authn.ErrLoginOver):
 		return err
 	case v.session.ID != "":
-		return v.goTo("/account")
+		return v.goTo(v.home)
 	case v.Handle == "" && v.r.URL.Query().Has(begun):
 		return errCookies
 	}

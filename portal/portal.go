@@ -43,6 +43,7 @@ type Config struct {
 	Once      Once
 	Journal   func(context.Context, Event) error // writes what users do to their accounts into the audit
 	Providers http.Handler                       // answers identity providers at /saml/ID/metadata and /saml/ID/slo; may be nil
+	Inside    Inside                             // of a door of its own; the zero value: the account, at the users' door
 
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	Security       SecurityContact
@@ -126,6 +127,8 @@ type Portal struct {
 	Config
 	pages   *templates.Set
 	base    string // the path of the public URL, without a slash at its end
+	home    string // where one is after signing in
+	names   cookieNames
 	cookies *cookieStore
 	handler http.Handler
 }
@@ -142,8 +145,11 @@ func New(c Config) (*Portal, error) {
 			return nil, errors.New("portal: Config lacks a field")
 		}
 	}
-	p := &Portal{Config: c, pages: c.Pages, base: strings.TrimSuffix(u.Path, "/")}
-	p.cookies = &cookieStore{sessions: c.Sessions, roster: c.Roster}
+	p := &Portal{Config: c, pages: c.Pages, base: strings.TrimSuffix(u.Path, "/"), home: "/account", names: cookiesOf(c.Inside.Name)}
+	if p.Sessions.Door = c.Inside.Name; c.Inside.Serve != nil {
+		p.home = "/"
+	}
+	p.cookies = &cookieStore{sessions: p.Sessions, roster: c.Roster}
 	p.handler, err = p.doors("https://" + u.Host)
 	return p, err
 }
@@ -154,7 +160,7 @@ func (p *Portal) doors(origin string) (http.Handler, error) {
 	for _, route := range p.routes() {
 		mux.Handle(route.method+" "+route.path, p.serve(route))
 	}
-	mux.Handle("/", p.serve(route{public: true, act: (*visit).notFound}))
+	mux.Handle("/", p.serve(p.elsewhere()))
 	if p.Providers != nil {
 		mux.Handle("GET /saml/{provider}/metadata", p.Providers)
 		mux.Handle("/saml/{provider}/slo", p.Providers)
@@ -203,15 +209,17 @@ func (p *Portal) serve(to route) http.Handler {
 }
 
 func (v *visit) run(to route) error {
-	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
-	if err := v.r.ParseForm(); err != nil {
-		return errTooLarge
+	if !to.raw {
+		v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
+		if err := v.r.ParseForm(); err != nil {
+			return errTooLarge
+		}
 	}
 	v.Handle = v.loginCookie()
 	if to.public {
 		return to.act(v)
 	}
-	session, err := v.cookies.Get(v.r, sessionCookie)
+	session, err := v.cookies.Get(v.r, v.names.session)
 	if err != nil {
 		return err
 	}

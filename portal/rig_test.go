@@ -29,6 +29,9 @@ import (
 	"github.com/idbridge/idbridge/templates"
 )
 
+// The cookies of the users' door.
+var sessionCookie, loginCookie = cookiesOf("").session, cookiesOf("").login
+
 // rig is a portal on a real database, in front of a directory and an identity provider in memory.
 type rig struct {
 	t       *testing.T

@@ -11,6 +11,7 @@ type route struct {
 	method, path string
 	public       bool // looks neither at the session nor at who is signed in
 	signedIn     bool // for people who are signed in
+	raw          bool // its form is not read here
 	act          func(*visit) error
 }
 
@@ -20,8 +21,15 @@ const answerPath = "/saml/{provider}/acs"
 
 // routes is everything that the portal answers. What changes anything is a POST.
 func (p *Portal) routes() []route {
+	if p.Inside.Serve != nil {
+		return signInRoutes()
+	}
+	return slices.Concat([]route{{method: "GET", path: "/{$}", act: (*visit).begins}}, signInRoutes(), accountRoutes())
+}
+
+// signInRoutes are what every door with a sign-in has.
+func signInRoutes() []route {
 	return []route{
-		{method: "GET", path: "/{$}", act: (*visit).home},
 		{method: "GET", path: "/login", act: (*visit).signIn},
 		{method: "POST", path: "/login", act: (*visit).password},
 		{method: "POST", path: "/login/begin", act: (*visit).begin},
@@ -37,7 +45,14 @@ func (p *Portal) routes() []route {
 		{method: "POST", path: "/login/cancel", act: (*visit).cancel},
 		{method: "POST", path: "/signout", act: (*visit).signOut},
 		{method: "GET", path: "/signedout", public: true, act: (*visit).signedOut},
+		{method: "GET", path: "/assets/{name}", public: true, act: (*visit).asset},
+		{method: "GET", path: "/.well-known/security.txt", public: true, act: (*visit).securityText},
+	}
+}
 
+// accountRoutes are what is inside the users' door.
+func accountRoutes() []route {
+	return []route{
 		{method: "GET", path: "/account", signedIn: true, act: (*visit).account},
 		{method: "POST", path: "/account/tokens", signedIn: true, act: (*visit).makeToken},
 		{method: "GET", path: "/account/tokens/revoke", signedIn: true, act: (*visit).askRevokeTokens},
@@ -52,9 +67,6 @@ func (p *Portal) routes() []route {
 		{method: "POST", path: "/account/sessions/end", signedIn: true, act: (*visit).endSession},
 		{method: "GET", path: "/account/signout-everywhere", signedIn: true, act: (*visit).askSignOutEverywhere},
 		{method: "POST", path: "/account/signout-everywhere", signedIn: true, act: (*visit).signOutEverywhere},
-
-		{method: "GET", path: "/assets/{name}", public: true, act: (*visit).asset},
-		{method: "GET", path: "/.well-known/security.txt", public: true, act: (*visit).securityText},
 	}
 }
 
@@ -65,7 +77,7 @@ func (p *Portal) getPath(r *http.Request) string {
 		return to.method == http.MethodGet && strings.TrimSuffix(to.path, "{$}") == path
 	})
 	switch {
-	case isPage:
+	case isPage || p.isInside(path):
 		return path
 	case strings.HasPrefix(path, "/login/"):
 		return "/login/next"

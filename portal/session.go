@@ -9,12 +9,22 @@ import (
 	"github.com/idbridge/idbridge/authn"
 )
 
-// Names of the cookies. The prefix makes browsers refuse them from anybody but this very host, over https, for every path.
-const (
-	sessionCookie = "__Host-idbridge"
-	loginCookie   = "__Host-idbridge-login"
-	usualCookie   = "__Host-idbridge-usual" // the provider that was picked the last time; nothing depends on it
-)
+// cookieNames are the names of a door's cookies. Another door on the same host has others: browsers give cookies to every port.
+type cookieNames struct {
+	session string
+	login   string
+	usual   string // the provider that was picked the last time; nothing depends on it
+}
+
+// cookiesOf are those of a door by its name. The prefix makes browsers refuse them from anybody but this very host, over
+// https, for every path.
+func cookiesOf(door string) cookieNames {
+	name := "__Host-idbridge"
+	if door != "" {
+		name += "-" + door
+	}
+	return cookieNames{name, name + "-login", name + "-usual"}
+}
 
 const rowKey = "row" // of the authn.Session in a sessions.Session's Values
 
@@ -89,7 +99,7 @@ func (v *visit) renew() error {
 }
 
 func (v *visit) adopt(handle authn.Secret, row authn.Session) error {
-	s, err := v.cookies.Get(v.r, sessionCookie)
+	s, err := v.cookies.Get(v.r, v.names.session)
 	if err != nil {
 		return err
 	}
@@ -100,7 +110,7 @@ func (v *visit) adopt(handle authn.Secret, row authn.Session) error {
 
 // leave ends the browser's session.
 func (v *visit) leave() error {
-	s, err := v.cookies.Get(v.r, sessionCookie)
+	s, err := v.cookies.Get(v.r, v.names.session)
 	if err != nil {
 		return err
 	}
@@ -109,7 +119,7 @@ func (v *visit) leave() error {
 }
 
 func (v *visit) loginCookie() authn.Secret {
-	c, err := v.r.Cookie(loginCookie)
+	c, err := v.r.Cookie(v.names.login)
 	if err != nil {
 		return ""
 	}
@@ -119,7 +129,7 @@ func (v *visit) loginCookie() authn.Secret {
 // setLoginCookie binds a sign-in under way to this browser; without a handle it forgets it. The answer of an identity
 // provider is posted by another site, so only then the cookie comes along from there.
 func (v *visit) setLoginCookie(handle authn.Secret, fromOtherSites bool) {
-	c := &http.Cookie{Name: loginCookie, Value: handle.Reveal(), Path: "/", Secure: true, HttpOnly: true,
+	c := &http.Cookie{Name: v.names.login, Value: handle.Reveal(), Path: "/", Secure: true, HttpOnly: true,
 		SameSite: http.SameSiteLaxMode, MaxAge: int(authn.DefaultLoginLife / time.Second)}
 	if fromOtherSites {
 		c.SameSite = http.SameSiteNoneMode
