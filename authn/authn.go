@@ -91,6 +91,10 @@ type Provider struct {
 	// Inspect looks closer than Check, for an administrator who waits: each server, its certificate and its clock, our own
 	// account there, how many people could be found. It tells say what takes long. Deadlines are its own.
 	Inspect func(ctx context.Context, say func(text string)) []Finding
+
+	// Close ends what runs on behind the provider, such as idle connections. It is called once, when the configuration has
+	// been replaced and nobody asks the provider any more. Nil: there is nothing to end.
+	Close func()
 }
 
 // PasswordProvider proves passwords. It is asked in two steps, so that the throttle and the second factor are keyed by

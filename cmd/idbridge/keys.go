@@ -42,7 +42,8 @@ restart them, run this, then remove the old line. Sign-ins go on meanwhile, and 
 func rotateKeys(cmd *cobra.Command, s *settings) error {
 	return withBackend(cmd, s, func(b *backend) error {
 		ctx, total := cmd.Context(), 0
-		for _, shelf := range []keyring.Shelf{b.store.DataKeys(), b.store.FactorSecrets(), b.store.LocalPasswords(), b.store.SAMLSecrets()} {
+		for _, shelf := range []keyring.Shelf{b.store.DataKeys(), b.store.FactorSecrets(), b.store.LocalPasswords(), b.store.SAMLSecrets(),
+			b.store.RevisionTexts(), b.store.SightingTexts()} {
 			n, err := b.ring.Reseal(ctx, shelf, nil)
 			total += n
 			if err != nil {

@@ -47,7 +47,7 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 	}
 	return authn.Provider{
 		ID: id, Label: label, Match: match, Password: d, ChangePassword: d.ChangePassword, Lookup: d.Lookup,
-		Explain: d.Explain, Check: d.Check, Inspect: d.Inspect,
+		Explain: d.Explain, Check: d.Check, Inspect: d.Inspect, Close: d.close,
 	}, nil
 }
 
@@ -69,6 +69,16 @@ func open(id string, cfg Config) (*domain, error) {
 	d.policies, d.readings, d.groups = newPolicies(d.clock), newReadings(d.clock), newGroupNames(d.clock)
 	d.first, d.held = d, newGroupMemory(cfg.CacheTTL, d.clock)
 	return d, d.openOthers()
+}
+
+// close closes the idle connections to all servers, and those in use when they are no longer.
+func (d *domain) close() {
+	for _, one := range append(d.others(), d) {
+		one.directory.Close()
+	}
+	if d.forest != nil {
+		d.forest.catalogue.Close()
+	}
 }
 
 // clock is now, also after a test has set another one.

@@ -31,16 +31,6 @@ func connect(t *testing.T, c Config) *domain {
 	return d
 }
 
-// close closes the idle connections to all servers.
-func (d *domain) close() {
-	for _, one := range append(d.others(), d) {
-		one.directory.Close()
-	}
-	if d.forest != nil {
-		d.forest.catalogue.Close()
-	}
-}
-
 func signIn(ctx context.Context, d *domain, user, password string) (authn.Identity, error) {
 	a, err := d.Find(ctx, user)
 	if err != nil {

@@ -67,6 +67,7 @@ func New(id, label string, c Config, route authn.Route, around Surroundings) (au
 			return authn.Provider{}, err
 		}
 	}
+	made.Close = p.web.client.CloseIdleConnections
 	if c.PasswordGrant {
 		made.Password = passwords{p}
 	}
