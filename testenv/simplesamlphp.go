@@ -149,8 +149,10 @@ func (s *SimpleSAMLphpServer) front(tb TB) {
 func (s *SimpleSAMLphpServer) Restart(tb TB) {
 	tb.Helper()
 	env := Need(tb, "env")
+	// Without the cache of compiled files, which looks at a file anew only after two seconds: a changed registration counts at
+	// once. opcache.enable_cli is not about PHP's own web server.
 	s.process = Start(tb, []int{s.port}, env, "SIMPLESAMLPHP_CONFIG_DIR="+s.dir+"/config", Need(tb, "php"),
-		"-d", "session.save_path="+s.dir+"/sessions", "-d", "display_errors=0", "-d", "opcache.enable_cli=0",
+		"-d", "session.save_path="+s.dir+"/sessions", "-d", "display_errors=0", "-d", "opcache.enable=0",
 		"-S", "127.0.0.1:"+strconv.Itoa(s.port), "-t", "/usr/share/simplesamlphp/www")
 }
 

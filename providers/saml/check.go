@@ -57,6 +57,10 @@ func (p *provider) findings(ctx context.Context) (list []authn.Finding) {
 	if known != nil {
 		list = append(list, p.metadataFinding(*known, tried, failed))
 		list = append(list, p.certificateFindings(known.certificates)...)
+		for _, c := range known.unpinned {
+			list = append(list, warning("signing certificate", "%s: the identity provider announces it, and it is not in certificate_file: "+
+				"make sure whose it is and add it, before answers are signed with it", named(c)))
+		}
 		if known.wantSignedRequests && p.config.UnsignedRequests {
 			list = append(list, warning("requests", "the identity provider wants signed requests: remove unsigned_requests"))
 		}
@@ -122,7 +126,7 @@ func (s *ServiceProvider) Ends(ctx context.Context) (list []End) {
 	return list
 }
 
-// certificateFindings warn when the last one ends.
+// certificateFindings warn when the last one ends. One that is not believed is no problem beside one that is.
 func (p *provider) certificateFindings(all []*x509.Certificate) (list []authn.Finding) {
 	last := lastEnd(all)
 	for _, c := range all {
@@ -130,6 +134,8 @@ func (p *provider) certificateFindings(all []*x509.Certificate) (list []authn.Fi
 		if c.NotAfter.Equal(last) && p.soon(last) && !p.config.AllowExpired {
 			f = warning(f.Check, "the last one ends on %s: ask the administrators of the identity provider for the next one",
 				last.Format(time.DateOnly))
+		} else if len(p.good([]*x509.Certificate{c})) == 0 {
+			f.Seen += ": not believed, as it has expired or is not valid yet"
 		}
 		list = append(list, f)
 	}

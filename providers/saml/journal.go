@@ -28,34 +28,43 @@ type MessageLog interface {
 	AddSAMLMessage(ctx context.Context, m Message) error
 }
 
-// Bounds of the log, as strangers can write into it: what they send is refused, and that is written down.
+// Bounds of the log, as strangers can write into it: they begin sign-ins, and what they send is refused. Both are written
+// down.
 const (
 	refusedPerMinute = 60
+	begunPerMinute   = 300
 	maxBody          = 64 << 10 // bytes
 )
 
 // journal writes the messages of one identity provider down. It keeps nobody from signing in: what cannot be written is
 // told in the program's log.
 type journal struct {
-	mu      sync.Mutex
-	minute  time.Time
-	refused int
+	mu             sync.Mutex
+	minute         time.Time
+	refused, begun int
 }
 
-// mayRefuse counts a refused message, and tells whether it is still one that is written down.
-func (j *journal) mayRefuse(now time.Time) bool {
+// mayWrite tells whether a message is written down. Those that anybody can cause are so many times a minute.
+func (j *journal) mayWrite(now time.Time, kind string, refused bool) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if minute := now.Truncate(time.Minute); minute != j.minute {
-		j.minute, j.refused = minute, 0
+		j.minute, j.refused, j.begun = minute, 0, 0
 	}
-	j.refused++
-	return j.refused <= refusedPerMinute
+	switch {
+	case refused:
+		j.refused++
+		return j.refused <= refusedPerMinute
+	case kind == "AuthnRequest":
+		j.begun++
+		return j.begun <= begunPerMinute
+	}
+	return true
 }
 
 // note writes a message down. raw is its XML, err why it was refused.
 func (p *provider) note(ctx context.Context, m Message, raw []byte, err error) {
-	if p.Messages == nil || err != nil && !p.journal.mayRefuse(p.Now()) {
+	if p.Messages == nil || !p.journal.mayWrite(p.Now(), m.Type, err != nil) {
 		return
 	}
 	m.ID, m.At, m.Provider = newID(), p.Now(), p.id

@@ -50,7 +50,8 @@ func TestTheLogOfMessages(t *testing.T) {
 	}
 }
 
-// TestStrangersCannotFillTheLog: what anybody can post is written down no more than sixty times a minute.
+// TestStrangersCannotFillTheLog: what anybody can post is written down no more than sixty times a minute, and that somebody
+// begins a sign-in no more than 300 times.
 func TestStrangersCannotFillTheLog(t *testing.T) {
 	s, _ := lone(t)
 	start := time.Now().Truncate(time.Minute)
@@ -70,5 +71,19 @@ func TestStrangersCannotFillTheLog(t *testing.T) {
 	post(1)
 	if n := len(s.mem.messages); n != refusedPerMinute+1 {
 		t.Errorf("%d messages a minute later", n)
+	}
+
+	before := len(s.mem.messages)
+	for range begunPerMinute + 20 {
+		if _, err := s.Begin(t.Context(), "state"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(s.mem.messages) - before; n != begunPerMinute {
+		t.Errorf("%d beginnings are written down", n)
+	}
+	s.now = func() time.Time { return start.Add(2 * time.Minute) }
+	if _, err := s.Begin(t.Context(), "state"); err != nil || len(s.mem.messages)-before != begunPerMinute+1 {
+		t.Errorf("%d a minute later, %v", len(s.mem.messages)-before, err)
 	}
 }

@@ -120,15 +120,7 @@ func TestWarningsBeforeTheEnd(t *testing.T) {
 		c.CertificateFile = file(t, pemOf(aKey(t, 2048))) // good for a day
 		c.AllowSHA1 = true
 	})
-	problems := func() (text string) {
-		for _, f := range s.inspect(t.Context(), nil) {
-			if !f.OK() {
-				text += fmt.Sprintf("%s (%t): %s\n", f.Check, f.Warning, f.Problem)
-			}
-		}
-		return text
-	}
-	text := problems()
+	text := problemsOf(t, s)
 	if !strings.Contains(text, "signing certificate (true): the last one ends on ") || !strings.Contains(text, "allow_sha1 (true): ") ||
 		strings.Count(text, "\n") != 2 {
 		t.Errorf("%s", text)
@@ -138,13 +130,44 @@ func TestWarningsBeforeTheEnd(t *testing.T) {
 		t.Errorf("%+v", ends)
 	}
 	s.now = func() time.Time { return time.Now().Add(keyLife - 10*24*time.Hour) }
-	text = problems()
+	text = problemsOf(t, s)
 	if !strings.Contains(text, "identity provider (false): ") || !strings.Contains(text, "idbridge saml rotate corp") {
 		t.Errorf("%s", text)
 	}
 	wantReason(t, s.check(t.Context()), authn.Unavailable, "certificates_expired")
 	_, err := s.Finish(t.Context(), []byte(`{"id":"_1"}`), authn.Reply{Method: http.MethodPost, Form: map[string][]string{"SAMLResponse": {"PHg+"}}})
 	wantReason(t, err, authn.Unavailable, "certificates_expired")
+}
+
+// problemsOf is what check says that is wrong, or will be.
+func problemsOf(t *testing.T, s *party) (text string) {
+	t.Helper()
+	for _, f := range s.inspect(t.Context(), nil) {
+		if !f.OK() {
+			text += fmt.Sprintf("%s (%t): %s\n", f.Check, f.Warning, f.Problem)
+		}
+	}
+	return text
+}
+
+// TestACertificateThatIsNotBelieved is no problem beside one that is, but check shows which it is.
+func TestACertificateThatIsNotBelieved(t *testing.T) {
+	good := aKey(t, 2048)
+	s := offline(t, func(c *Config) {
+		c.Metadata, c.Endpoint.SSOURL = Metadata{}, "https://idp.example.test/sso"
+		c.CertificateFile = file(t, append(pemOf(good), pemOf(ownKey{certificate: testKeys().expired.cert})...))
+	})
+	s.now = func() time.Time { return good.certificate.NotBefore.Add(time.Hour) }
+	shown := map[string]string{}
+	for _, f := range s.inspect(t.Context(), nil) {
+		shown[f.Check+" "+strings.Split(f.Seen, ",")[0]] = f.Seen
+	}
+	if got := shown["signing certificate "+fingerprint(testKeys().expired.cert)[:16]]; !strings.Contains(got, ": not believed") {
+		t.Errorf("%v", shown)
+	}
+	if err := s.check(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestMetadataHandler(t *testing.T) {

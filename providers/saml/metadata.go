@@ -40,6 +40,7 @@ type peer struct {
 	sso                map[string]string   // address by binding
 	slo                map[string]sloPlace // by binding
 	certificates       []*x509.Certificate
+	unpinned           []*x509.Certificate // that it names too, and certificate_file does not
 	wantSignedRequests bool
 	validUntil         time.Time     // zero: for ever
 	cacheFor           time.Duration // zero: it says nothing
@@ -245,6 +246,7 @@ func (p *peer) keys(role *etree.Element, pins []*x509.Certificate) error {
 				left = append(left, err)
 			case pins != nil && !slices.ContainsFunc(pins, c.Equal):
 				left = append(left, fmt.Errorf("the certificate %s is not in certificate_file", fingerprint(c)))
+				p.unpinned = append(p.unpinned, c)
 			case !slices.ContainsFunc(p.certificates, c.Equal):
 				p.certificates = append(p.certificates, c)
 			}

@@ -3,6 +3,7 @@ package saml
 import (
 	"context"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -86,6 +87,9 @@ func TestAPinnedCertificateIsNotRolledOver(t *testing.T) {
 	}
 	if known, _ := s.source.current(); len(known.certificates) != 1 || known.certificates[0].Equal(idp.Certificate) {
 		t.Error("a certificate that is not pinned is trusted")
+	}
+	if text := problemsOf(t, s); !strings.HasPrefix(text, "signing certificate (true): ") || !strings.Contains(text, "not in certificate_file: make sure") {
+		t.Errorf("nobody is told that the next certificate is not pinned: %q", text)
 	}
 	s.idp.RollOver(t)
 	wantReason(t, s.source.refresh(t.Context(), 0), authn.Unavailable, "metadata_malformed")
