@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"regexp"
 	"time"
 
 	"github.com/idbridge/idbridge/audit"
@@ -33,28 +32,7 @@ const (
 )
 
 // auditInserts are statements for 16, 4 and 1 records: few texts to keep prepared, few statements for a batch.
-var auditInserts = [...]auditInsert{newAuditInsert(16), newAuditInsert(4), newAuditInsert(1)}
-
-var numbered = regexp.MustCompile(`\$[0-9]+`)
-
-// auditInsert is one of them. SQLite looks each $1 up among all names of the statement, which for 272 of them takes as
-// long as the insert; a ? has no name.
-type auditInsert struct {
-	rows             int
-	postgres, sqlite string
-}
-
-func newAuditInsert(rows int) auditInsert {
-	text := "INSERT INTO audit (" + auditColumns + ") VALUES " + tuples(rows, auditWidth)
-	return auditInsert{rows, text, numbered.ReplaceAllLiteralString(text, "?")}
-}
-
-func (i auditInsert) query(t *tx) string {
-	if t.postgres {
-		return i.postgres
-	}
-	return i.sqlite
-}
+var auditInserts = newBulk("INSERT INTO audit ("+auditColumns+") VALUES ", auditWidth, "", 16, 4, 1)
 
 // AppendAudit implements audit.Chain.
 func (s *Store) AppendAudit(ctx context.Context, link func(audit.Head) ([]audit.Row, audit.Head, error)) error {
@@ -78,20 +56,11 @@ func (s *Store) AppendAudit(ctx context.Context, link func(audit.Head) ([]audit.
 }
 
 func insertAudit(ctx context.Context, t *tx, rows []audit.Row) error {
-	args := make([]any, 0, min(len(rows), auditInserts[0].rows)*auditWidth)
-	for _, insert := range auditInserts {
-		for len(rows) >= insert.rows {
-			args = args[:0]
-			for i := range insert.rows {
-				args = appendAuditRow(args, &rows[i])
-			}
-			if _, err := t.exec(ctx, insert.query(t), args...); err != nil {
-				return err
-			}
-			rows = rows[insert.rows:]
-		}
+	args := make([]any, 0, len(rows)*auditWidth)
+	for i := range rows {
+		args = appendAuditRow(args, &rows[i])
 	}
-	return nil
+	return auditInserts.run(ctx, t, args)
 }
 
 func appendAuditRow(args []any, r *audit.Row) []any {
@@ -152,28 +121,9 @@ func scanAudit(scan func(...any) error) (r audit.Row, err error) {
 func (s *Store) PurgeAudit(
 	ctx context.Context, before time.Time, limit int, link func(audit.Head, audit.Row) (audit.Head, error),
 ) (removed int, err error) {
-	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		if err := t.lock(ctx, "audit"); err != nil {
-			return err
-		}
-		head, err := auditHead(ctx, t)
-		if err != nil {
-			return err
-		}
-		last, err := lastToPurge(ctx, t, head, before, limit)
-		if err != nil || last.Seq == 0 {
-			removed = 0
-			return err
-		}
-		if head, err = link(head, last); err != nil {
-			return err
-		}
-		n, err := t.exec(ctx, `DELETE FROM audit WHERE seq <= $1`, last.Seq)
-		if err != nil {
-			return err
-		}
-		removed = int(n)
-		return putAuditHead(ctx, t, head)
+	err = s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
+		removed, err = purgeAudit(ctx, t, before, limit, link)
+		return err
 	})
 	if err != nil {
 		removed = 0
@@ -181,15 +131,50 @@ func (s *Store) PurgeAudit(
 	return removed, err
 }
 
-// lastToPurge is the last of the first limit records that comes before every record that has to stay.
-func lastToPurge(ctx context.Context, t *tx, h audit.Head, before time.Time, limit int) (last audit.Row, err error) {
+// purgeAudit takes the records out of the index while sign-ins go on, and then itself waits for the end of the chain.
+func purgeAudit(
+	ctx context.Context, t *tx, before time.Time, limit int, link func(audit.Head, audit.Row) (audit.Head, error),
+) (removed int, err error) {
+	if err := t.lock(ctx, indexLock); err != nil {
+		return 0, err
+	}
+	head, err := auditHead(ctx, t)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := toPurge(ctx, t, head, before, limit)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	if err := dropIndexed(ctx, t, head.PurgedSeq, rows); err != nil {
+		return 0, err
+	}
+	if err := t.lock(ctx, "audit"); err != nil {
+		return 0, err
+	}
+	if head, err = auditHead(ctx, t); err != nil {
+		return 0, err
+	}
+	last := rows[len(rows)-1]
+	if head, err = link(head, last); err != nil {
+		return 0, err
+	}
+	n, err := t.exec(ctx, `DELETE FROM audit WHERE seq <= $1`, last.Seq)
+	if err != nil {
+		return 0, err
+	}
+	return int(n), putAuditHead(ctx, t, head)
+}
+
+// toPurge are those of the first limit records that come before every record that has to stay.
+func toPurge(ctx context.Context, t *tx, h audit.Head, before time.Time, limit int) (rows []audit.Row, err error) {
 	young := false
 	err = t.each(ctx, selectAudit, []any{h.PurgedSeq, limit}, func(scan func(...any) error) error {
 		row, err := scanAudit(scan)
 		if young = young || !row.Time.Before(before); !young {
-			last = row
+			rows = append(rows, row)
 		}
 		return err
 	})
-	return last, err
+	return rows, err
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"testing"
 
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/mfa"
@@ -73,3 +74,12 @@ func (s *Store) FindLinkedWhile(ctx context.Context, provider, subject, environm
 
 // MaxAttempts is how many rows of attempts are remembered.
 const MaxAttempts = maxAttempts
+
+// IndexRows is how many rows the audit's index has.
+func (s *Store) IndexRows(t testing.TB) (n int) {
+	const query = `SELECT (SELECT COUNT(*) FROM audit_index) + (SELECT COUNT(*) FROM audit_names) + (SELECT COUNT(*) FROM audit_ids)`
+	if _, err := s.get(t.Context(), query, nil, &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,221 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/idbridge/idbridge/audit"
+	"github.com/idbridge/idbridge/insight"
+)
+
+var (
+	_ insight.Index   = (*Store)(nil)
+	_ insight.Counter = (*Store)(nil)
+)
+
+// indexLock is held by whoever changes the index. Who takes the audit's lock too takes this one first: sign-ins wait for
+// that one.
+const indexLock = "insight"
+
+var (
+	insertIndex = newBulk(`INSERT INTO audit_index (class, time, seq) VALUES `, 3, ` ON CONFLICT DO NOTHING`, 32, 1)
+	insertNames = newBulk(`INSERT INTO audit_names (name, time, seq, class) VALUES `, 4, ` ON CONFLICT DO NOTHING`, 32, 1)
+	insertIDs   = newBulk(`INSERT INTO audit_ids (id, seq) VALUES `, 2, ` ON CONFLICT DO NOTHING`, 32, 1)
+	addCounts   = newBulk(`INSERT INTO audit_counts (width, at, class, bucket, n) VALUES `, 5,
+		` ON CONFLICT (width, at, class, bucket) DO UPDATE SET n = audit_counts.n + excluded.n`, 16, 1)
+)
+
+// IndexAudit implements insight.Index.
+func (s *Store) IndexAudit(ctx context.Context, limit int) (p insight.Progress, err error) {
+	err = s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
+		p, err = indexAudit(ctx, t, limit)
+		return err
+	})
+	return p, err
+}
+
+func indexAudit(ctx context.Context, t *tx, limit int) (p insight.Progress, err error) {
+	p, rows, err := follow(ctx, t, indexLock, limit)
+	if err != nil || len(rows) == 0 {
+		return p, err
+	}
+	x := newIndexing(len(rows))
+	if x.classes, err = auditClasses(ctx, t); err != nil {
+		return p, err
+	}
+	for _, r := range rows {
+		if err := x.add(ctx, t, insight.EntryOf(r.Record)); err != nil {
+			return p, err
+		}
+	}
+	return p, x.write(ctx, t)
+}
+
+// follow reads the records behind a follower's place and moves the place behind them. Whoever else follows waits.
+func follow(ctx context.Context, t *tx, follower string, limit int) (p insight.Progress, rows []audit.Row, err error) {
+	if err := t.lock(ctx, follower); err != nil {
+		return p, nil, err
+	}
+	p, err = place(ctx, t, follower)
+	if err != nil || p.Behind <= 0 {
+		return p, nil, err
+	}
+	err = t.each(ctx, selectAudit, []any{p.Place, limit}, func(scan func(...any) error) error {
+		row, err := scanAudit(scan)
+		rows = append(rows, row)
+		return err
+	})
+	if err != nil || len(rows) == 0 {
+		return p, nil, err
+	}
+	last := rows[len(rows)-1].Seq
+	p = insight.Progress{Records: len(rows), Place: last, Behind: p.Place + p.Behind - last}
+	_, err = t.exec(ctx, `INSERT INTO audit_places (follower, seq) VALUES ($1, $2)
+		ON CONFLICT (follower) DO UPDATE SET seq = excluded.seq`, follower, last)
+	return p, rows, err
+}
+
+// place is where a follower is: not before what was purged, nor behind the end.
+func place(ctx context.Context, from getter, follower string) (p insight.Progress, err error) {
+	head, err := auditHead(ctx, from)
+	if err != nil {
+		return p, err
+	}
+	if _, err := from.get(ctx, `SELECT seq FROM audit_places WHERE follower = $1`, []any{follower}, &p.Place); err != nil {
+		return p, err
+	}
+	p.Place = min(max(p.Place, head.PurgedSeq), head.Seq)
+	p.Behind = head.Seq - p.Place
+	return p, nil
+}
+
+// auditClasses are the numbers of the classes.
+func auditClasses(ctx context.Context, from reader) (map[insight.Class]int64, error) {
+	classes := map[insight.Class]int64{}
+	const query = `SELECT class, action, environment, provider, kind FROM audit_classes`
+	err := from.each(ctx, query, nil, func(scan func(...any) error) error {
+		var c insight.Class
+		var number int64
+		err := scan(&number, &c.Action, &c.Environment, &c.Provider, &c.Kind)
+		classes[c] = number
+		return err
+	})
+	return classes, err
+}
+
+// indexing is a batch of records that is put into the index.
+type indexing struct {
+	classes           map[insight.Class]int64
+	index, names, ids []any
+	counts            map[count]int64
+}
+
+// count is what is counted together.
+type count struct {
+	width, at, class int64
+	bucket           int
+}
+
+func newIndexing(records int) *indexing {
+	return &indexing{
+		index: make([]any, 0, 3*records), names: make([]any, 0, 8*records), ids: make([]any, 0, 2*records), counts: map[count]int64{},
+	}
+}
+
+func (x *indexing) add(ctx context.Context, t *tx, e insight.Entry) error {
+	class, known := x.classes[e.Class]
+	if !known {
+		class = int64(len(x.classes)) + 1
+		const insert = `INSERT INTO audit_classes (class, action, environment, provider, kind, sign_in) VALUES ($1, $2, $3, $4, $5, $6)`
+		c := e.Class
+		if _, err := t.exec(ctx, insert, class, c.Action, c.Environment, c.Provider, c.Kind, flag(c.SignIn())); err != nil {
+			return err
+		}
+		x.classes[c] = class
+	}
+	x.index = append(x.index, class, e.Time, e.Seq)
+	for _, name := range e.Names {
+		x.names = append(x.names, []byte(name), e.Time, e.Seq, class)
+	}
+	if e.ID != "" {
+		x.ids = append(x.ids, e.ID, e.Seq)
+	}
+	for _, width := range insight.Widths {
+		x.counts[count{int64(width / time.Second), e.Time - e.Time%width.Microseconds(), class, e.Bucket}]++
+	}
+	return nil
+}
+
+func (x *indexing) write(ctx context.Context, t *tx) error {
+	counts := make([]any, 0, 5*len(x.counts))
+	for c, n := range x.counts {
+		counts = append(counts, c.width, c.at, c.class, c.bucket, n)
+	}
+	for _, rows := range []struct {
+		bulk
+		values []any
+	}{{insertIndex, x.index}, {insertNames, x.names}, {insertIDs, x.ids}, {addCounts, counts}} {
+		if err := rows.run(ctx, t, rows.values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PurgeCounts implements insight.Index.
+func (s *Store) PurgeCounts(ctx context.Context, width time.Duration, before time.Time) error {
+	return s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
+		_, err := t.exec(ctx, `DELETE FROM audit_counts WHERE width = $1 AND at < $2`, int64(width/time.Second), micros(before))
+		return err
+	})
+}
+
+// dropIndexed takes the records behind one up to another out of the index, before they go themselves. A record that is not
+// in the index will not come into it: its follower reads the audit under the same lock.
+func dropIndexed(ctx context.Context, t *tx, after int64, rows []audit.Row) error {
+	last, newest, names := rows[len(rows)-1].Seq, int64(0), map[string]bool{}
+	for _, r := range rows {
+		e := insight.EntryOf(r.Record)
+		newest = max(newest, e.Time)
+		for _, name := range e.Names {
+			names[name] = true
+		}
+	}
+	for name := range names {
+		const drop = `DELETE FROM audit_names WHERE name = $1 AND time <= $2 AND seq <= $3`
+		if _, err := t.exec(ctx, drop, []byte(name), newest, last); err != nil {
+			return err
+		}
+	}
+	const gone = ` FROM audit a WHERE a.seq > $1 AND a.seq <= $2`
+	_, err := t.exec(ctx, `DELETE FROM audit_ids WHERE (id, seq) IN (SELECT a.id, a.seq`+gone+`)`, after, last)
+	if err != nil {
+		return err
+	}
+	classes, err := auditClasses(ctx, t)
+	for _, class := range classes {
+		const drop = `DELETE FROM audit_index WHERE class = $1 AND time <= $2 AND seq <= $3`
+		if _, dropErr := t.exec(ctx, drop, class, newest, last); err == nil {
+			err = dropErr
+		}
+	}
+	return err
+}
+
+// AuditCounts implements insight.Counter.
+func (s *Store) AuditCounts(ctx context.Context, q insight.CountQuery) (list []insight.Count, err error) {
+	const query = `SELECT n.at, c.kind, n.bucket, SUM(n.n) FROM audit_counts n JOIN audit_classes c ON c.class = n.class
+		WHERE n.width = $1 AND n.at >= $2 AND n.at < $3 AND c.sign_in >= $4
+		AND ($5 = '' OR c.environment = $5) AND ($6 = '' OR c.provider = $6)
+		GROUP BY n.at, c.kind, n.bucket ORDER BY n.at, c.kind, n.bucket`
+	args := []any{int64(q.Width / time.Second), micros(q.From), micros(q.Until), flag(q.SignIns), q.Environment, q.Provider}
+	err = s.each(ctx, query, args, func(scan func(...any) error) error {
+		var c insight.Count
+		var at int64
+		err := scan(&at, &c.Kind, &c.Bucket, &c.N)
+		c.At = fromMicros(at)
+		list = append(list, c)
+		return err
+	})
+	return list, err
+}
