@@ -30,6 +30,7 @@ const (
 	Deactivation     = "deactivation"
 	CallerRefused    = "caller refused"
 	UsersImported    = "users imported"
+	UsersSynced      = "users synced" // a run of a source has ended
 	UserChanged      = "user changed"
 	FactorEnrolled   = "factor enrolled"
 	FactorReset      = "factor reset"

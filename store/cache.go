@@ -187,3 +187,16 @@ func makeRoom[K comparable, V any](m map[K]V, key K, most int) {
 		return
 	}
 }
+
+// forgetUsers is for a write that changes just these IT users, none of their links. The caller holds mu.
+func (c *cache) forgetUsers(keys []string) {
+	gone := make(map[string]bool, len(keys))
+	for _, k := range keys {
+		gone[k] = true
+	}
+	for k, u := range c.users {
+		if gone[u.Key] {
+			delete(c.users, k)
+		}
+	}
+}

@@ -79,6 +79,13 @@ var conformance = []struct {
 	{"sessions end with the provider's", testAccountSessions},
 	{"tokens", testTokens},
 	{"browsers' rows are purged", testPurgeBrowser},
+	{"sync: users as their source has them", testSyncLife},
+	{"sync: names that move", testSyncNames},
+	{"sync: ids that move", testSyncIDs},
+	{"sync: sources that are wrong", testSyncLimits},
+	{"sync: one run at a time", testSyncLease},
+	{"sync: users who change meanwhile", testSyncMeanwhile},
+	{"sync: many users", testSyncLarge},
 }
 
 // besides are tests in which somebody changes the database past the store.

@@ -156,6 +156,9 @@ func diagnose(ctx context.Context, c Config, say func(provider, text string)) (l
 		defer b.Close()
 		doctor.Ground = b.store
 	}
+	if b != nil {
+		list = append(list, b.sourceVerdicts(ctx)...)
+	}
 	if doctor.Providers, _, err = makeProviders(c, b.footing()); err != nil {
 		return []verdict{{Verdict: "fail", Check: "providers", Text: err.Error()}}
 	}

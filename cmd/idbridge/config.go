@@ -21,6 +21,7 @@ type Config struct {
 	Store        StoreConfig         `yaml:"store" doc:"where rows are kept"`
 	Keys         KeysConfig          `yaml:"keys" doc:"the master key that seals secrets in the store"`
 	Providers    []ProviderConfig    `yaml:"providers" required:"true" doc:"the directories that know the users"`
+	Sources      []SourceConfig      `yaml:"sources" doc:"where IT users and their ids come from, beside idbridge users import"`
 	MFA          MFAConfig           `yaml:"mfa" doc:"second factors"`
 	Throttle     ThrottleConfig      `yaml:"throttle" doc:"limits of failed attempts per user"`
 	Audit        AuditConfig         `yaml:"audit" doc:"the record of decisions"`
@@ -172,7 +173,11 @@ func decodeOptions(dir string) strictyaml.Options {
 	for name, kind := range providers(footing{}) {
 		set[name] = kind.settings
 	}
-	return strictyaml.Options{Dir: dir, Variants: map[string]strictyaml.Variants{"provider": set}}
+	from := strictyaml.Variants{}
+	for name, kind := range sources() {
+		from[name] = kind.settings
+	}
+	return strictyaml.Options{Dir: dir, Variants: map[string]strictyaml.Variants{"provider": set, "source": from}}
 }
 
 // loadConfig reads and checks the file. Its error holds all problems.

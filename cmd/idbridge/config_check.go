@@ -37,6 +37,7 @@ func (c Config) check(doc *strictyaml.Document) {
 	k.environments()
 	k.storeAndKeys()
 	k.providers()
+	k.sources()
 	k.throttle()
 }
 
@@ -203,6 +204,11 @@ func (k checker) provider(at string, p ProviderConfig) {
 		return
 	}
 	_, err := kind.make(p.ID, p.label(), p.Settings, p.route())
+	k.refuseAll(at, err)
+}
+
+// refuseAll puts what a constructor says at the keys that it names.
+func (k checker) refuseAll(at string, err error) {
 	for _, problem := range flatten(err) {
 		if key, text, ok := strings.Cut(problem, ": "); ok && keyPath.MatchString(key) {
 			k.doc.Refuse(at+"."+key, "%s", text)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,10 +73,16 @@ func serve(ctx context.Context, c Config, stderr io.Writer, ready func(net.Addr)
 		log.Warn(warning)
 	}
 	housekeeping, stop := context.WithCancel(ctx)
-	defer stop()
+	var runs sync.WaitGroup
+	defer func() {
+		stop()
+		runs.Wait() // a run that is under way says in the store that it ended early
+	}()
 	go w.keepHouse(housekeeping)
 	go w.saml.Run(housekeeping)
 	go w.warnOfGlass(housekeeping)
+	w.metrics.runs(b)
+	runs.Go(func() { w.keepSources(housekeeping) })
 	return servers.run(ctx, c.ShutdownTimeout, log, func() {
 		log.Info("ready", "address", servers[0].Addr().String(), "version", version(), "providers", len(c.Providers),
 			"environments", len(c.Environments), "after", time.Since(start).Round(time.Millisecond))
