@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 	// Administration: docs/adr/0003-administration.md.
 	"admin":              {"audit", "authn", "insight", "itusers", "mfa", "portal", "revision", "templates"},
 	"revision":           {"authn"},
-	"insight":            {"audit", "authn"},
+	"insight":            {"audit", "authn", "docs"}, // a sign-in is explained in the documentation's words
 	"webhook":            {"audit", "authn"},
 	"itusers/lifetime":   {"authn", "itusers"},
 	"itusers/platformdb": {"authn", "itusers"},
