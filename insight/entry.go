@@ -21,7 +21,7 @@ type Entry struct {
 func EntryOf(r audit.Record) Entry {
 	e := Entry{
 		Place: PlaceOf(r), ID: r.ID, Bucket: bucketOf(r.Duration),
-		Class: Class{Action: r.Action, Environment: r.Environment, Provider: r.Provider, Kind: r.Kind},
+		Class: Class{r.Action, r.Environment, r.Provider, r.Kind, r.Reason == Throttled},
 	}
 	for _, text := range []string{r.Username, r.ITUser} {
 		if name := Name(text); name != "" && (len(e.Names) == 0 || e.Names[0] != name) {

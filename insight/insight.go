@@ -26,7 +26,7 @@ type Query struct {
 	Action      string
 	Environment string
 	Provider    string
-	Kind        string // "ok" or the name of an authn.Kind; "refused": any but ok
+	Kind        string // "ok" or the name of an authn.Kind; Refused or Throttled
 
 	From, Until time.Time // from the one, before the other; zero: no bound
 
@@ -40,8 +40,11 @@ const (
 	MaxLimit     = 500
 )
 
-// Refused is a Query.Kind.
-const Refused = "refused"
+// Beside the kinds of authn, a Query.Kind may be one of these.
+const (
+	Refused   = "refused"   // any kind but ok
+	Throttled = "throttled" // locked by us, after too many failed attempts
+)
 
 // Place is a place between two records, in the order of a search: by time, then by number. Its text form can be put into
 // a link. The zero value is before the newest record.
@@ -102,12 +105,16 @@ type Page struct {
 }
 
 // Class is what many records have in common.
-type Class struct{ Action, Environment, Provider, Kind string }
+type Class struct {
+	Action, Environment, Provider, Kind string
+
+	Throttled bool // locked because of too many failed attempts here
+}
 
 // Has tells whether records of the class are among those asked for.
 func (q Query) Has(c Class) bool {
 	return same(q.Action, c.Action) && same(q.Environment, c.Environment) && same(q.Provider, c.Provider) &&
-		(same(q.Kind, c.Kind) || q.Kind == Refused && c.Kind != authn.OK.String())
+		(same(q.Kind, c.Kind) || q.Kind == Refused && c.Kind != authn.OK.String() || q.Kind == Throttled && c.Throttled)
 }
 
 func same(wanted, is string) bool { return wanted == "" || wanted == is }

@@ -92,11 +92,11 @@ func place(ctx context.Context, from getter, follower string) (p insight.Progres
 // auditClasses are the numbers of the classes.
 func auditClasses(ctx context.Context, from reader) (map[insight.Class]int64, error) {
 	classes := map[insight.Class]int64{}
-	const query = `SELECT class, action, environment, provider, kind FROM audit_classes`
+	const query = `SELECT class, action, environment, provider, kind, throttled FROM audit_classes`
 	err := from.each(ctx, query, nil, func(scan func(...any) error) error {
 		var c insight.Class
 		var number int64
-		err := scan(&number, &c.Action, &c.Environment, &c.Provider, &c.Kind)
+		err := scan(&number, &c.Action, &c.Environment, &c.Provider, &c.Kind, &c.Throttled)
 		classes[c] = number
 		return err
 	})
@@ -126,9 +126,11 @@ func (x *indexing) add(ctx context.Context, t *tx, e insight.Entry) error {
 	class, known := x.classes[e.Class]
 	if !known {
 		class = int64(len(x.classes)) + 1
-		const insert = `INSERT INTO audit_classes (class, action, environment, provider, kind, sign_in) VALUES ($1, $2, $3, $4, $5, $6)`
+		const insert = `INSERT INTO audit_classes (class, action, environment, provider, kind, throttled, sign_in)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)`
 		c := e.Class
-		if _, err := t.exec(ctx, insert, class, c.Action, c.Environment, c.Provider, c.Kind, flag(c.SignIn())); err != nil {
+		_, err := t.exec(ctx, insert, class, c.Action, c.Environment, c.Provider, c.Kind, flag(c.Throttled), flag(c.SignIn()))
+		if err != nil {
 			return err
 		}
 		x.classes[c] = class
@@ -204,15 +206,15 @@ func dropIndexed(ctx context.Context, t *tx, after int64, rows []audit.Row) erro
 
 // AuditCounts implements insight.Counter.
 func (s *Store) AuditCounts(ctx context.Context, q insight.CountQuery) (list []insight.Count, err error) {
-	const query = `SELECT n.at, c.kind, n.bucket, SUM(n.n) FROM audit_counts n JOIN audit_classes c ON c.class = n.class
+	const query = `SELECT n.at, c.kind, c.throttled, n.bucket, SUM(n.n) FROM audit_counts n JOIN audit_classes c ON c.class = n.class
 		WHERE n.width = $1 AND n.at >= $2 AND n.at < $3 AND c.sign_in >= $4
 		AND ($5 = '' OR c.environment = $5) AND ($6 = '' OR c.provider = $6)
-		GROUP BY n.at, c.kind, n.bucket ORDER BY n.at, c.kind, n.bucket`
+		GROUP BY n.at, c.kind, c.throttled, n.bucket ORDER BY n.at, c.kind, c.throttled, n.bucket`
 	args := []any{int64(q.Width / time.Second), micros(q.From), micros(q.Until), flag(q.SignIns), q.Environment, q.Provider}
 	err = s.each(ctx, query, args, func(scan func(...any) error) error {
 		var c insight.Count
 		var at int64
-		err := scan(&at, &c.Kind, &c.Bucket, &c.N)
+		err := scan(&at, &c.Kind, &c.Throttled, &c.Bucket, &c.N)
 		c.At = fromMicros(at)
 		list = append(list, c)
 		return err

@@ -76,6 +76,9 @@ func manyRecords(t *testing.T, s *store.Store, n int) []audit.Row {
 			Environment: pick(random, "production", "test", ""), Provider: pick(random, "corp", "corp", "entra"),
 			Kind: pick(random, "ok", "ok", "ok", "bad_credentials", "untrusted"), Duration: time.Duration(random.IntN(3000)) * time.Millisecond,
 		}
+		if random.IntN(20) == 0 {
+			records[i].Kind, records[i].Reason = "locked", insight.Throttled
+		}
 		if random.IntN(3) == 0 {
 			records[i].ITUser = strings.ToUpper(who)
 		}
@@ -126,6 +129,7 @@ var questions = []insight.Query{
 	{User: "nobody"},
 	{User: "nobody", Prefix: true},
 	{Kind: insight.Refused},
+	{Kind: insight.Throttled},
 	{Kind: "untrusted", Environment: "production", Action: audit.PortalSignIn},
 	{Provider: "nowhere"},
 	{Action: audit.FactorReset, From: began.Add(100 * time.Second), Until: began.Add(300 * time.Second)},

@@ -22,8 +22,9 @@ CREATE TABLE audit_classes (
 	environment TEXT NOT NULL,
 	provider    TEXT NOT NULL,
 	kind        TEXT NOT NULL,
+	throttled   BIGINT NOT NULL,
 	sign_in     BIGINT NOT NULL,
-	UNIQUE (action, environment, provider, kind)
+	UNIQUE (action, environment, provider, kind, throttled)
 );
 
 -- Records by class, and by name as typed and of the IT user (folded, in bytes, so that both databases sort them alike).
