@@ -31,10 +31,15 @@ const (
 	CallerRefused    = "caller refused"
 	UsersImported    = "users imported"
 	UsersSynced      = "users synced" // a run of a source has ended
+	UserAdded        = "user added"
 	UserChanged      = "user changed"
 	FactorEnrolled   = "factor enrolled"
 	FactorReset      = "factor reset"
 	FactorInvited    = "factor invited" // an administrator made an enrolment code
+	SessionsEnded    = "sessions ended" // by an administrator, as the next two
+	TokensRevoked    = "tokens revoked"
+	Unlocked         = "unlocked"   // failed attempts were forgotten
+	SteppedUp        = "stepped up" // an administrator proved a second factor anew, or did not
 	KeysRotated      = "keys rotated"
 	Purged           = "audit purged"
 	Restarted        = "audit restarted" // by Restart; a record of Event with this action restarts nothing

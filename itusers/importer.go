@@ -38,6 +38,7 @@ type Options struct {
 	Environment  string   // which one an id column without environment column means
 	DryRun       bool     // report only
 	Progress     func(done, total int)
+	Agree        func(Report) error // asked before anything is kept; its error ends the import and is returned; may be nil
 }
 
 // ErrRefused is returned with a Report that has Problems: nothing was imported.
@@ -85,10 +86,16 @@ func (m Manager) Import(ctx context.Context, r io.Reader, format Format, o Optio
 		return refused(file.problems)
 	}
 	var report Report
+	var disagreed error
 	err = m.Store.ChangeUsers(ctx, func(existing []User) (iter.Seq[User], error) {
 		report = plan(existing, file.users)
 		if len(report.Problems) > 0 || len(report.Rows) == 0 || o.DryRun {
 			return nil, errUnchanged
+		}
+		if o.Agree != nil {
+			if disagreed = o.Agree(report); disagreed != nil {
+				return nil, errUnchanged
+			}
 		}
 		return report.afters(o.Progress), nil
 	})
@@ -98,7 +105,7 @@ func (m Manager) Import(ctx context.Context, r io.Reader, format Format, o Optio
 	if len(report.Problems) > 0 {
 		return refused(report.Problems)
 	}
-	return report, nil
+	return report, disagreed
 }
 
 func refused(problems []Problem) (Report, error) {

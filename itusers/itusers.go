@@ -24,6 +24,7 @@ type User struct {
 	Active   bool
 	IDs      map[string]int32 // environment → the user's id there
 	Links    []Link           // at most one per provider
+	Enrolled bool             // has a confirmed second factor; what is changed here is not kept
 }
 
 // Link says that an account is an IT user. The account is named by what never changes, not by its user name.
@@ -39,8 +40,11 @@ type Filter struct {
 	Username    string // exactly this one, folded with authn.FoldName
 	Text        string // in user name, name or e-mail, in upper or lower case
 	Environment string // only those with an id there
+	ID          int32  // only the one with this id in Environment
 	Inactive    bool   // only those who are not active
+	Active      bool   // only those who are
 	Unlinked    bool   // only those without any link
+	NoFactor    bool   // only those without a second factor
 	After       string // only user names that sort after this one: the last of the page before
 	Limit       int    // 0: no limit
 }
@@ -77,6 +81,14 @@ type Registry interface {
 	// ChangeUsers hands all users, without their links, to change and keeps the ones it returns, new or changed, in one
 	// transaction. Links stay as they are. change may be called more than once; ids may be exchanged between users.
 	ChangeUsers(ctx context.Context, change func([]User) (iter.Seq[User], error)) error
+}
+
+// Counts are how many IT users there are.
+type Counts struct {
+	All      int
+	Inactive int
+	Unlinked int // active, and without any link
+	NoFactor int // active, and without a second factor
 }
 
 // Change is what became of a user, for the audit. Before has no key when the user is new.

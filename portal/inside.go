@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/http"
+	"net/netip"
 
 	"github.com/idbridge/idbridge/authn"
 )
@@ -12,6 +13,8 @@ type Inside struct {
 	Name  string                 // of the door: its cookies and its sessions are its own
 	Pages func(path string) bool // whether people may be led back there after signing in
 	Serve func(*Visitor)         // answers every request that is no step of signing in
+	// CrossOrigin answers what comes from another site in Serve's place, and tells whether it did; may be nil.
+	CrossOrigin func(*Visitor) bool
 }
 
 // Frame is what every page has around it, also those inside.
@@ -48,7 +51,21 @@ func (v *visit) isRoute() bool {
 	return false
 }
 
+// crossOrigin answers a form that another site sent.
+func (v *visit) crossOrigin() error {
+	if answer := v.Inside.CrossOrigin; answer != nil && answer(&Visitor{v.w, v.r, v}) {
+		return nil
+	}
+	return errCrossOrigin
+}
+
+// AddressOf is the address of who asks: the peer's, or the one that a listed proxy names.
+func (p *Portal) AddressOf(r *http.Request) netip.Addr { return p.source(r) }
+
 func (p *Portal) isInside(path string) bool { return p.Inside.Serve != nil && p.Inside.Pages(path) }
+
+// Frame is what the page has around it.
+func (v *Visitor) Frame() Frame { return v.frame }
 
 // Session is that of who is signed in; the zero value: nobody.
 func (v *Visitor) Session() authn.Session { return v.session }

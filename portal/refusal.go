@@ -145,5 +145,3 @@ func fits(pattern, path string) bool {
 	}
 	return true
 }
-
-func (v *visit) crossOrigin() error { return errCrossOrigin }

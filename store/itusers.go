@@ -15,8 +15,13 @@ var (
 )
 
 // onEnvironment are the columns of an authn.ITUser; u is it_users and i its id on one environment.
-const onEnvironment = `u.key, u.username, u.active, COALESCE(i.id, 0),
-	EXISTS (SELECT 1 FROM factors f WHERE f.it_user = u.key AND f.confirmed > 0)`
+const onEnvironment = `u.key, u.username, u.active, COALESCE(i.id, 0), ` + enrolled
+
+// enrolled and linked tell whether user u has a second factor, and any link.
+const (
+	enrolled = `EXISTS (SELECT 1 FROM factors f WHERE f.it_user = u.key AND f.confirmed > 0)`
+	linked   = `EXISTS (SELECT 1 FROM links l WHERE l.it_user = u.key)`
+)
 
 // FindLinked implements itusers.Finder. It is on the path of every sign-in: one statement, all of it by key, or none.
 func (s *Store) FindLinked(ctx context.Context, provider, subject, environment string) (authn.ITUser, error) {
@@ -113,6 +118,15 @@ func (s *Store) MappedUsers(ctx context.Context, env authn.Environment) (n int, 
 // Users implements itusers.Registry.
 func (s *Store) Users(ctx context.Context, f itusers.Filter) ([]itusers.User, error) {
 	return selectUsers(ctx, s, f)
+}
+
+// CountUsers counts IT users, for an overview.
+func (s *Store) CountUsers(ctx context.Context) (c itusers.Counts, err error) {
+	const query = `SELECT COUNT(*), COALESCE(SUM(1 - u.active), 0),
+		COALESCE(SUM(CASE WHEN u.active = 1 AND NOT ` + linked + ` THEN 1 ELSE 0 END), 0),
+		COALESCE(SUM(CASE WHEN u.active = 1 AND NOT ` + enrolled + ` THEN 1 ELSE 0 END), 0) FROM it_users u`
+	_, err = s.get(ctx, query, nil, &c.All, &c.Inactive, &c.Unlinked, &c.NoFactor)
+	return c, err
 }
 
 // ChangeUser implements itusers.Registry.

@@ -19,10 +19,11 @@ type reader interface {
 // selectUsers reads users in one statement, their ids in a second and their links in a third.
 func selectUsers(ctx context.Context, r reader, f itusers.Filter) (users []itusers.User, err error) {
 	chosen, args := selectKeys(f)
-	query := `SELECT key, username, name, email, active FROM it_users WHERE key IN (` + chosen + `) ORDER BY folded`
+	query := `SELECT u.key, u.username, u.name, u.email, u.active, ` + enrolled + ` FROM it_users u
+		WHERE u.key IN (` + chosen + `) ORDER BY u.folded`
 	err = r.each(ctx, query, args, func(scan func(...any) error) error {
 		var u itusers.User
-		err := scan(&u.Key, &u.Username, &u.Name, &u.Email, &u.Active)
+		err := scan(&u.Key, &u.Username, &u.Name, &u.Email, &u.Active, &u.Enrolled)
 		users = append(users, u)
 		return err
 	})
@@ -56,14 +57,25 @@ func selectKeys(f itusers.Filter) (query string, args []any) {
 	if f.Environment != "" {
 		and(`EXISTS (SELECT 1 FROM it_user_ids i WHERE i.it_user = u.key AND i.environment = $)`, f.Environment)
 	}
+	if f.ID != 0 {
+		args = append(args, f.Environment, f.ID)
+		all = append(all, fmt.Sprintf(`u.key IN (SELECT i.it_user FROM it_user_ids i WHERE i.environment = $%d AND i.id = $%d)`,
+			len(args)-1, len(args)))
+	}
 	if f.After != "" {
 		and(`u.folded > $`, authn.FoldName(f.After))
 	}
 	if f.Inactive {
 		all = append(all, `u.active = 0`)
 	}
+	if f.Active {
+		all = append(all, `u.active = 1`)
+	}
+	if f.NoFactor {
+		all = append(all, `NOT `+enrolled)
+	}
 	if f.Unlinked {
-		all = append(all, `NOT EXISTS (SELECT 1 FROM links l WHERE l.it_user = u.key)`)
+		all = append(all, `NOT `+linked)
 	}
 	query = `SELECT u.key FROM it_users u WHERE ` + strings.Join(all, ` AND `)
 	if f.Limit > 0 {

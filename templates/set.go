@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// Set is the portal's pages in every language, each parsed once. It is safe for concurrent use.
+// Set is a door's pages in every language, each parsed once. It is safe for concurrent use.
 type Set struct {
+	admin  bool // also the pages of the administrators' door
 	texts  texts
 	pages  map[string]map[string]*template.Template // by language, then by page
 	style  string
@@ -26,10 +27,23 @@ type Set struct {
 // partials are the files that are parts of pages. Every other file of the folder is a page.
 var partials = []string{"layout.html", "brand.html", "imprint.html", "parts.html", "startover.html"}
 
+// adminPartials are those of the folder admin, which only its own pages have.
+var adminPartials = []string{"nav.html", "adminparts.html"}
+
 // New reads the portal's pages. branding, if not empty, is a folder whose files take the place of the embedded ones of
 // the same name; whatever it lacks is taken from these. docs/branding.md says what may be in it. languages, if any, are the
 // only ones, the first being for readers of none of them. The error names the file.
 func New(branding string, languages ...string) (*Set, error) {
+	return (&Set{}).read(branding, languages)
+}
+
+// NewAdmin reads what New reads, and the pages, texts and style of the administrators' door. A language that lacks texts of
+// these is left out.
+func NewAdmin(branding string, languages ...string) (*Set, error) {
+	return (&Set{admin: true}).read(branding, languages)
+}
+
+func (s *Set) read(branding string, languages []string) (*Set, error) {
 	source := overlay{files, nil}
 	if branding != "" {
 		if info, err := os.Stat(branding); err != nil || !info.IsDir() {
@@ -37,10 +51,13 @@ func New(branding string, languages ...string) (*Set, error) {
 		}
 		source.over = os.DirFS(branding)
 	}
-	s := &Set{pages: map[string]map[string]*template.Template{}, assets: map[string][]byte{}}
+	s.pages, s.assets = map[string]map[string]*template.Template{}, map[string][]byte{}
 	var err error
-	if s.texts, err = readTexts(source); err != nil {
+	if s.texts, err = readTexts(source, s.admin); err != nil {
 		return nil, err
+	}
+	if s.admin {
+		languages = s.texts.known(languages)
 	}
 	if err := s.texts.only(languages); err != nil {
 		return nil, err
@@ -48,10 +65,14 @@ func New(branding string, languages ...string) (*Set, error) {
 	style, err1 := source.read("portal/style.css")
 	script, err2 := source.read("portal/script.js")
 	extra, err3 := source.optional("brand.css")
-	if err := errors.Join(err1, err2, err3, s.readAssets(source)); err != nil {
+	more, err4 := "", error(nil)
+	if s.admin {
+		more, err4 = source.read("admin/style.css")
+	}
+	if err := errors.Join(err1, err2, err3, err4, s.readAssets(source)); err != nil {
 		return nil, err
 	}
-	s.style, s.script = compact(style+extra), script
+	s.style, s.script = compact(style+more+extra), script
 	for _, language := range s.texts.order {
 		if s.pages[language], err = s.parse(source, language); err != nil {
 			return nil, err
@@ -78,27 +99,39 @@ func (s *Set) parse(source overlay, language string) (map[string]*template.Templ
 		"script": func() template.JS { return template.JS(s.script) },
 	})
 	for _, name := range partials {
-		if err := source.parseInto(base, name); err != nil {
+		if err := source.parseInto(base, "portal/"+name); err != nil {
 			return nil, err
 		}
 	}
 	pages := map[string]*template.Template{}
-	names, err := fs.Glob(files, "portal/*.html")
+	if err := source.parsePages(pages, base, "portal", partials); err != nil || !s.admin {
+		return pages, err
+	}
+	for _, name := range adminPartials {
+		if err := source.parseInto(base, "admin/"+name); err != nil {
+			return nil, err
+		}
+	}
+	return pages, source.parsePages(pages, base, "admin", adminPartials)
+}
+
+// parsePages makes the pages of a folder; those of admin have the folder in their name.
+func (o overlay) parsePages(pages map[string]*template.Template, base *template.Template, folder string, parts []string) error {
+	names, err := fs.Glob(files, folder+"/*.html")
 	for _, name := range names {
-		name = path.Base(name)
-		if slices.Contains(partials, name) {
+		if slices.Contains(parts, path.Base(name)) {
 			continue
 		}
 		page, err := base.Clone()
 		if err != nil {
-			return nil, fmt.Errorf("templates: %s: %w", name, err)
+			return fmt.Errorf("templates: %s: %w", name, err)
 		}
-		if err := source.parseInto(page, name); err != nil {
-			return nil, err
+		if err := o.parseInto(page, name); err != nil {
+			return err
 		}
-		pages[strings.TrimSuffix(name, ".html")] = page
+		pages[strings.TrimPrefix(strings.TrimSuffix(name, ".html"), "portal/")] = page
 	}
-	return pages, err
+	return err
 }
 
 // stamp is a moment as every reader can read it; the script shows it in the reader's own time.
@@ -165,17 +198,17 @@ func (o overlay) optional(name string) (string, error) {
 }
 
 func (o overlay) parseInto(t *template.Template, name string) error {
-	text, err := o.read("portal/" + name)
+	text, err := o.read(name)
 	if err != nil {
 		return err
 	}
-	if name == "layout.html" {
+	if name == "portal/layout.html" {
 		_, err = t.Parse(text)
 	} else {
 		_, err = t.New(name).Parse(text)
 	}
 	if err != nil {
-		return fmt.Errorf("templates: %s: %w", name, err)
+		return fmt.Errorf("templates: %s: %w", strings.TrimPrefix(name, "portal/"), err)
 	}
 	return nil
 }

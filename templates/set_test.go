@@ -28,9 +28,15 @@ var (
 	textKey = regexp.MustCompile(`"([a-z]+(?:\.[a-z]+)*)"`)
 )
 
+func allPages() []string {
+	ours, _ := filepath.Glob("portal/*.html")
+	admins, _ := filepath.Glob("admin/*.html")
+	return append(ours, admins...)
+}
+
 // No page says anything by itself: what people read comes from texts/.
 func TestNoPageHasWordsOfItsOwn(t *testing.T) {
-	pages, _ := filepath.Glob("portal/*.html")
+	pages := allPages()
 	if len(pages) < 15 {
 		t.Fatalf("%d pages", len(pages))
 	}
@@ -47,8 +53,7 @@ func TestNoPageHasWordsOfItsOwn(t *testing.T) {
 
 // Every page loads nothing from elsewhere and has no handler or style in its markup: the policy would refuse them.
 func TestNothingInline(t *testing.T) {
-	pages, _ := filepath.Glob("portal/*.html")
-	for _, file := range pages {
+	for _, file := range allPages() {
 		if at := regexp.MustCompile(`(?i)\son[a-z]+=|\sstyle=|https?://|javascript:`).FindString(read(t, file)); at != "" {
 			t.Errorf("%s: %q", file, at)
 		}
@@ -57,13 +62,15 @@ func TestNothingInline(t *testing.T) {
 
 // Every text is shown somewhere, and every text that is asked for is there.
 func TestTextsAreUsed(t *testing.T) {
-	var english map[string]string
-	if err := json.Unmarshal([]byte(read(t, "texts/en.json")), &english); err != nil {
-		t.Fatal(err)
+	english := map[string]string{}
+	for _, file := range []string{"texts/en.json", "admin/texts/en.json"} {
+		if err := json.Unmarshal([]byte(read(t, file)), &english); err != nil {
+			t.Fatal(err)
+		}
 	}
 	used := map[string]bool{"language": true}
 	asked := regexp.MustCompile(`\{\{-? ?(?:[a-z]+ )?\(?t "([^"]+)"`)
-	for _, dir := range []string{"portal", "../portal"} {
+	for _, dir := range []string{"portal", "../portal", "admin", "../admin"} {
 		err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || strings.HasSuffix(file, "_test.go") {
 				return err

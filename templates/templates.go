@@ -2,7 +2,7 @@
 // lines of JavaScript that the pages can do without, and the texts in each language, all embedded in the program. It knows
 // nothing of what the pages are about: data and headers are those of the package that shows a page.
 //
-// The portal's pages and texts can be replaced file by file (New). The page that the plugin's door shows cannot (Load).
+// The pages and texts of the portal and of the administrators' door can be replaced file by file (New, NewAdmin). The page that the plugin's door shows cannot (Load).
 package templates
 
 import (
@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-//go:embed *.html portal texts
+//go:embed *.html portal admin texts
 var files embed.FS
 
 // Page is one parsed page that stands alone. It is safe for concurrent use.

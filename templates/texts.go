@@ -25,26 +25,46 @@ type texts struct {
 type Language struct{ Code, Name string }
 
 // readTexts reads texts/CODE.json of the embedded files and of the folder of replacements, which may change single texts
-// and add languages. Every language must have every text.
-func readTexts(source overlay) (texts, error) {
+// and add languages. Every language must have every text. For admin, the texts of admin/texts come to them and over them, and
+// only languages that are there too are kept.
+func readTexts(source overlay, admin bool) (texts, error) {
 	t := texts{by: map[string]map[string]string{}}
 	for _, from := range []fs.FS{source.under, source.over} {
-		if from == nil {
-			continue
+		if _, err := t.readAll(from, "texts"); err != nil {
+			return t, err
 		}
-		names, err := fs.Glob(from, "texts/*.json")
-		if err != nil {
-			return t, fmt.Errorf("templates: %w", err)
+	}
+	if admin {
+		ours, err1 := t.readAll(source.under, "admin/texts")
+		theirs, err2 := t.readAll(source.over, "admin/texts")
+		if err := errors.Join(err1, err2); err != nil {
+			return t, err
 		}
-		for _, name := range names {
-			if err := t.read(from, name); err != nil {
-				return t, err
-			}
-		}
+		maps.DeleteFunc(t.by, func(code string, _ map[string]string) bool {
+			return !slices.Contains(ours, code) && !slices.Contains(theirs, code)
+		})
 	}
 	t.order = slices.Sorted(maps.Keys(t.by))
 	t.order = append([]string{fallback}, slices.DeleteFunc(t.order, func(c string) bool { return c == fallback })...)
 	return t, t.check()
+}
+
+// readAll reads the files of a folder, and returns the languages.
+func (t texts) readAll(from fs.FS, folder string) (codes []string, err error) {
+	if from == nil {
+		return nil, nil
+	}
+	names, err := fs.Glob(from, folder+"/*.json")
+	if err != nil {
+		return nil, fmt.Errorf("templates: %w", err)
+	}
+	for _, name := range names {
+		if err := t.read(from, name); err != nil {
+			return nil, err
+		}
+		codes = append(codes, strings.TrimSuffix(path.Base(name), ".json"))
+	}
+	return codes, nil
 }
 
 func (t texts) read(from fs.FS, name string) error {
@@ -97,6 +117,11 @@ func (t *texts) only(languages []string) error {
 		t.order = slices.Clone(languages)
 	}
 	return nil
+}
+
+// known are those of the languages that there are.
+func (t *texts) known(languages []string) (list []string) {
+	return slices.DeleteFunc(slices.Clone(languages), func(code string) bool { return t.by[code] == nil })
 }
 
 // places are the arguments that a text has room for.

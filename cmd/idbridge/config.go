@@ -16,6 +16,7 @@ type Config struct {
 	Listen       ListenConfig        `yaml:"listen" doc:"where the platform calls"`
 	Metrics      *MetricsConfig      `yaml:"metrics" doc:"a listener of its own for /metrics, /healthz and /readyz; absent: off"`
 	Portal       *PortalConfig       `yaml:"portal" doc:"the users' door: sign-in pages, second factors, sign-in tokens; absent: off"`
+	Admin        *AdminConfig        `yaml:"admin" doc:"the administrators' door, on a listener of its own; absent: off"`
 	Plugin       PluginConfig        `yaml:"plugin" doc:"how the bridge appears to the platform"`
 	Environments []EnvironmentConfig `yaml:"environments" required:"true" doc:"the platform's environments that may call"`
 	Store        StoreConfig         `yaml:"store" doc:"where rows are kept"`

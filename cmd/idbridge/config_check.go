@@ -34,6 +34,7 @@ func (c Config) check(doc *strictyaml.Document) {
 	k.listeners()
 	k.plugin()
 	k.portal()
+	k.admin()
 	k.environments()
 	k.storeAndKeys()
 	k.providers()

@@ -108,7 +108,7 @@ type listening struct {
 
 type listeners []listening
 
-// listen opens the platform's door first, then the portal's listener and the operators', where there are such.
+// listen opens the platform's door first, then the listeners of portal, administrators and operators, where there are such.
 func (w *bridge) listen() (list listeners, err error) {
 	defer func() {
 		if err != nil {
@@ -125,6 +125,11 @@ func (w *bridge) listen() (list listeners, err error) {
 	if own {
 		c := w.config.Portal
 		if err := w.open(&list, "portal", c.Address, c.TLS, guarded(w.portal, w.metrics, w.log)); err != nil {
+			return list, err
+		}
+	}
+	if c := w.config.Admin; c != nil {
+		if err := w.open(&list, "admin", c.Address, c.TLS, guarded(w.admin, w.metrics, w.log)); err != nil {
 			return list, err
 		}
 	}

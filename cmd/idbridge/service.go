@@ -25,6 +25,7 @@ type bridge struct {
 	*backend
 	door    http.Handler
 	portal  http.Handler // nil: not configured
+	admin   http.Handler // nil: not configured
 	doctor  authn.Doctor
 	metrics *metrics
 	log     *slog.Logger
@@ -51,7 +52,10 @@ func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.portal, err = newPortal(b, w, service)
+	if w.portal, err = newPortal(b, w, service); err != nil {
+		return nil, err
+	}
+	w.admin, err = newAdmin(b, w, list, fallback)
 	return w, err
 }
 

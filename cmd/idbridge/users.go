@@ -50,9 +50,7 @@ func importUsers(cmd *cobra.Command, b *backend, file, format string, o itusers.
 	if format != string(itusers.CSV) && format != string(itusers.JSON) {
 		return usageError{fmt.Errorf("%s: is it csv or json? say --format", file)}
 	}
-	for _, e := range b.config.Environments {
-		o.Environments = append(o.Environments, e.Name)
-	}
+	o.Environments = b.config.environmentNames()
 	if o.Environment != "" && !slices.Contains(o.Environments, o.Environment) {
 		return usageError{fmt.Errorf("--environment %q: the configuration knows %s", o.Environment, strings.Join(o.Environments, ", "))}
 	}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/idbridge/idbridge/admin"
+	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/portal"
+	"github.com/idbridge/idbridge/templates"
+)
+
+// AdminConfig is the administrators' door.
+type AdminConfig struct {
+	PublicURL      string         `yaml:"public_url" required:"true" doc:"how browsers reach it, such as https://idbridge-admin.example.com:9443; https, also behind a proxy"`
+	Address        string         `yaml:"address" required:"true" doc:"host:port of its listener: never shared with another door"`
+	TLS            TLSConfig      `yaml:"tls" doc:"the certificate of that listener"`
+	AllowFrom      []netip.Prefix `yaml:"allow_from" required:"true" doc:"the only networks that may ask anything"`
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies" doc:"the reverse proxies in front, whose X-Forwarded-For is believed"`
+	Roles          []RoleConfig   `yaml:"roles" required:"true" doc:"who administers; of the rules that fit, the greatest role counts"`
+	SessionIdle    time.Duration  `yaml:"session_idle" default:"15m" doc:"who does nothing for so long is signed out"`
+	SessionLife    time.Duration  `yaml:"session_life" default:"10h" doc:"after so long everybody signs in again"`
+	Languages      []string       `yaml:"languages" doc:"the only ones; the first is for readers of none of them; absent: all there are"`
+	BrandingDir    string         `yaml:"branding_dir" doc:"a folder with pages, style or texts of your own; docs/branding.md"`
+}
+
+// RoleConfig gives a role.
+type RoleConfig struct {
+	Role     string `yaml:"role" required:"true" enum:"viewer,operator,administrator" doc:"viewer sees, operator helps users, administrator changes everything"`
+	Provider string `yaml:"provider" required:"true" doc:"whose accounts"`
+	Group    string `yaml:"group" doc:"the group's DN, or its name; absent: everybody of the provider, for break-glass accounts only"`
+}
+
+// admin finds what is wrong in the administrators' section.
+func (k checker) admin() {
+	c := k.Admin
+	if c == nil {
+		return
+	}
+	k.url("admin.public_url", c.PublicURL)
+	k.refuseIf(!strings.HasPrefix(c.PublicURL, "https://"), "admin.public_url",
+		"is not https: browsers keep the session's cookie only there (a reverse proxy may end TLS)")
+	k.address("admin.address", c.Address)
+	others := []string{k.Listen.Address}
+	if k.Portal != nil {
+		others = append(others, k.Portal.Address)
+	}
+	k.refuseIf(slices.Contains(others, c.Address), "admin.address", "is another door's: administration has a listener of its own")
+	k.certificate("admin.tls", c.TLS)
+	k.refuseIf(c.TLS.CertFile == "" && !loopback(c.Address), "admin.tls.cert_file",
+		"is missing: without TLS passwords travel in clear (give cert_file and key_file, or listen on 127.0.0.1 behind a proxy)")
+	for key, d := range map[string]time.Duration{"session_idle": c.SessionIdle, "session_life": c.SessionLife} {
+		k.refuseIf(d <= 0, "admin."+key, "must be longer than 0s")
+	}
+	k.roles(c.Roles)
+	_, err := templates.NewAdmin(k.path(c.BrandingDir), c.Languages...)
+	k.refuseIf(err != nil, "admin.branding_dir", "%v", err)
+}
+
+func (k checker) roles(rules []RoleConfig) {
+	types := map[string]string{}
+	for _, p := range k.Providers {
+		types[p.ID] = p.Type
+	}
+	for i, r := range rules {
+		kind, known := types[r.Provider]
+		k.refuseIf(!known, at("admin.roles", i)+".provider", "there is no provider %q", r.Provider)
+		k.refuseIf(known && r.Group == "" && kind != breakGlass, at("admin.roles", i)+".group",
+			"is missing: everybody of %s would be %s (only break-glass accounts may all be)", r.Provider, r.Role)
+	}
+}
+
+// newAdmin makes the administrators' door; nil when it is not configured.
+func newAdmin(b *backend, w *bridge, list []authn.Provider, fallback string) (http.Handler, error) {
+	c := b.config.Admin
+	if c == nil {
+		return nil, nil
+	}
+	pages, err := templates.NewAdmin(b.config.path(c.BrandingDir), c.Languages...)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	service, err := newService(b, w.metrics, w.log, withPassword(list), fallback)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := b.config.policy().Func()
+	if err != nil {
+		return nil, err
+	}
+	proofs, err := b.proofs()
+	if err != nil {
+		return nil, err
+	}
+	return admin.New(admin.Config{
+		Portal: portal.Config{
+			PublicURL: c.PublicURL, Pages: pages, Flow: authn.NewFlow(service, b.store, b.factors, 0),
+			Sessions: authn.Sessions{Store: b.store, Idle: c.SessionIdle, Life: c.SessionLife, Now: time.Now}, Roster: b.store,
+			Tokens: b.store, Factors: b.factors, Policy: policy, People: self{b}, Once: b.store, Proofs: proofs, Journal: b.portalJournal,
+			Addresses:      authn.NewThrottle(b.store, portal.AddressSteps(), authn.DefaultWindow, time.Now),
+			TrustedProxies: c.TrustedProxies, Now: time.Now, NewID: newID, Log: w.log,
+		},
+		AllowFrom: c.AllowFrom, Roles: c.rules(), Users: b.users, Count: b.store.CountUsers, Accounts: accounts(list),
+		Environments: b.config.environmentNames(), Throttle: b.throttle, Journal: b.audit.Event,
+	})
+}
+
+// withPassword are the providers as they sign administrators in: where a browser is sent away, it comes back to the
+// portal's address, so only passwords are of use here.
+func withPassword(list []authn.Provider) (here []authn.Provider) {
+	for _, p := range list {
+		p.Redirect, p.Unsolicited, p.SignOut = nil, false, nil
+		here = append(here, p)
+	}
+	return here
+}
+
+func (c AdminConfig) rules() (list []admin.Rule) {
+	for _, r := range c.Roles {
+		role, _ := admin.ParseRole(r.Role) // one of three, checked with the configuration
+		list = append(list, admin.Rule{Role: role, Provider: r.Provider, Group: r.Group})
+	}
+	return list
+}
+
+// accounts are those that IT users can be linked to.
+type accounts []authn.Provider
+
+// Providers implements admin.Accounts.
+func (a accounts) Providers() (list []admin.Provider) {
+	for _, p := range a {
+		list = append(list, admin.Provider{ID: p.ID, Label: p.Label, Finds: p.Password != nil})
+	}
+	return list
+}
+
+// Find implements admin.Accounts.
+func (a accounts) Find(ctx context.Context, provider, name string) (authn.Account, error) {
+	for _, p := range a {
+		if p.ID == provider && p.Password != nil {
+			return p.Password.Find(ctx, name)
+		}
+	}
+	return authn.Account{}, fmt.Errorf("there is no provider %q that could look a name up", provider)
+}
