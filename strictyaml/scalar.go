@@ -226,6 +226,10 @@ const maxSecretFile = 64 << 10
 
 // secretFile reads a secret from the file that its _file twin names, without one line break at its end.
 func (d *decoder) secretFile(n ast.Node, path string, v reflect.Value) {
+	if d.options.NoSecretFiles {
+		d.refuse(at(n), path, "names of files are not accepted here (give %s itself)", strings.TrimSuffix(path, twinSuffix))
+		return
+	}
 	name, ok := textOf(n)
 	if !ok || name == "" {
 		d.refuse(at(n), path, "must be the name of a file")

@@ -39,6 +39,10 @@ const (
 type Options struct {
 	Dir      string              // where relative file names begin
 	Variants map[string]Variants // the sets that `variants` tags name
+
+	// NoSecretFiles refuses the _file twins of secrets: for a text that came over the network, whose author could otherwise
+	// have any file of this machine sent to where the secret is sent.
+	NoSecretFiles bool
 }
 
 // Variants are the structs that a mapping's further keys may have, by the text that selects them. The values are zero
