@@ -41,6 +41,8 @@ const (
 	Unlocked         = "unlocked"   // failed attempts were forgotten
 	SteppedUp        = "stepped up" // an administrator proved a second factor anew, or did not
 	KeysRotated      = "keys rotated"
+	ConfigChanged    = "configuration changed"
+	SignInTested     = "sign-in tested" // by an administrator; nothing came of it
 	Purged           = "audit purged"
 	Restarted        = "audit restarted" // by Restart; a record of Event with this action restarts nothing
 )

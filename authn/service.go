@@ -34,6 +34,9 @@ type Config struct {
 	CallTimeout time.Duration // default 20 s
 	Now         func() time.Time
 	Panicked    func(correlationID string, value any, stack []byte) // a bug, for the log; may be nil
+
+	// Before is the service whose place the new one takes, whose memory of refused passwords goes on; nil for the first.
+	Before *Service
 }
 
 // Service signs users in with one call, as the plugin contract does. It is safe for concurrent use.
@@ -60,7 +63,12 @@ func NewService(c Config) (*Service, error) {
 	if c.Panicked == nil {
 		c.Panicked = func(string, any, []byte) {}
 	}
-	return &Service{Config: c, router: router{c.Providers, c.Default}, refused: newRefused(c.Now)}, nil
+	s := &Service{Config: c, router: router{c.Providers, c.Default}, refused: newRefused(c.Now)}
+	if c.Before != nil {
+		s.refused = c.Before.refused
+		s.Before = nil // it is replaced, so nothing of it may be kept
+	}
+	return s, nil
 }
 
 // SignIn decides whether a user name and a password, with a code where policy wants one, sign an IT user in. The decision

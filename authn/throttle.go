@@ -46,17 +46,23 @@ type Throttle struct {
 	window time.Duration
 	now    func() time.Time
 	strict bool
-	keys   keyLock
+	keys   *keyLock
 }
 
 // NewThrottle makes a Throttle; steps must rise in Failures.
 func NewThrottle(store AttemptStore, steps []Step, window time.Duration, now func() time.Time) *Throttle {
-	return &Throttle{store: store, steps: steps, window: window, now: now}
+	return &Throttle{store: store, steps: steps, window: window, now: now, keys: &keyLock{}}
+}
+
+// With returns a Throttle with other limits that takes its attempts in turn with those of t: what a new configuration
+// replaces t with while attempts are under way.
+func (t *Throttle) With(steps []Step, window time.Duration) *Throttle {
+	return &Throttle{store: t.store, steps: steps, window: window, now: t.now, strict: t.strict, keys: t.keys}
 }
 
 // Strict returns a Throttle that counts every attempt before it is made, also the first one on a clean key.
 func (t *Throttle) Strict() *Throttle {
-	return &Throttle{store: t.store, steps: t.steps, window: t.window, now: t.now, strict: true}
+	return &Throttle{store: t.store, steps: t.steps, window: t.window, now: t.now, strict: true, keys: t.keys}
 }
 
 // Attempt is one attempt under way. The first of its methods that is called ends it, the others then do nothing: like a

@@ -60,7 +60,9 @@ type bridge struct {
 // node is one running process of an installation.
 type node struct {
 	*testenv.Process
-	url string // of the plugin
+	url     string // of the plugin
+	config  string // its file
+	metrics string // URL of the operators' listener; "" of a node that start started
 }
 
 const usersInDirectory = 100
@@ -179,7 +181,8 @@ func (b *bridge) serve() *node {
 	b.t.Helper()
 	listen, metrics := testenv.FreePort(b.t), testenv.FreePort(b.t)
 	n := b.start(b.configure(listen, metrics), listen)
-	b.waitReady(n, fmt.Sprintf("http://127.0.0.1:%d/readyz", metrics))
+	n.metrics = fmt.Sprintf("http://127.0.0.1:%d", metrics)
+	b.waitReady(n, n.metrics+"/readyz")
 	return n
 }
 
@@ -189,6 +192,7 @@ func (b *bridge) start(config string, listen int) *node {
 	n := &node{
 		Process: testenv.Start(b.t, []int{listen}, program, "serve", "--config", config),
 		url:     fmt.Sprintf("http://127.0.0.1:%d/IDBridge/OSPlatformAuthentication.asmx", listen),
+		config:  config,
 	}
 	b.t.Cleanup(func() {
 		n.Stop()

@@ -12,7 +12,9 @@ import (
 	"github.com/idbridge/idbridge/itusers"
 	"github.com/idbridge/idbridge/keyring"
 	"github.com/idbridge/idbridge/mfa"
+	"github.com/idbridge/idbridge/portal"
 	"github.com/idbridge/idbridge/providers/saml"
+	"github.com/idbridge/idbridge/revision"
 	"github.com/idbridge/idbridge/store"
 )
 
@@ -27,9 +29,28 @@ type backend struct {
 	throttle *authn.Throttle
 	users    itusers.Manager
 	saml     *saml.ServiceProvider
+	history  revision.History
+	version  int64           // of the configuration's managed part; 0 where that is the file's
+	before   *authn.Service  // whose place a new service takes
+	address  *authn.Throttle // of failed attempts by address, at the portal
 }
 
+// openBackend opens what stands on rows, with the configuration that is in force.
 func openBackend(ctx context.Context, c Config) (*backend, error) {
+	b, err := openGround(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	inForce, err := b.newest(ctx)
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	return inForce, nil
+}
+
+// openGround is openBackend with the configuration as the file has it: what is wrong with a version can then be mended.
+func openGround(ctx context.Context, c Config) (*backend, error) {
 	ring, err := loadRing(c)
 	if err != nil {
 		return nil, usageError{err}
@@ -40,7 +61,8 @@ func openBackend(ctx context.Context, c Config) (*backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	b := &backend{config: c, store: rows, ring: ring, users: itusers.Manager{Store: rows, Now: time.Now}}
+	b := &backend{config: c, store: rows, ring: ring, users: itusers.Manager{Store: rows, Now: time.Now},
+		history: revision.History{Store: rows, Sealer: ring, Now: time.Now}}
 	if err := b.assemble(ctx); err != nil {
 		rows.Close()
 		return nil, err
@@ -62,20 +84,37 @@ func (b *backend) assemble(ctx context.Context) (err error) {
 	if b.chainKey, err = keyring.DataKey(ctx, b.store, b.ring, chainName); err != nil {
 		return fmt.Errorf("keys: %w (is this the key file the store was made with?)", err)
 	}
-	b.saml = b.serviceProvider("", slog.New(slog.DiscardHandler))
-	var steps []authn.Step
-	for _, s := range b.config.Throttle.Steps {
-		steps = append(steps, authn.Step{Failures: s.Failures, Block: s.Block})
-	}
-	b.throttle = authn.NewThrottle(b.store, steps, b.config.Throttle.Window, time.Now)
-	b.factors, err = mfa.New(mfa.Config{
-		Store: b.store, Sealer: b.ring, Throttle: b.throttle, Issuer: b.config.MFA.Issuer, Now: time.Now,
-	})
-	if err != nil {
+	b.throttle = authn.NewThrottle(b.store, b.config.steps(), b.config.Throttle.Window, time.Now)
+	b.address = authn.NewThrottle(b.store, portal.AddressSteps(), authn.DefaultWindow, time.Now)
+	if err := b.configure(); err != nil {
 		return err
 	}
 	b.audit, err = audit.New(b.store, b.chainKey)
 	return err
+}
+
+// configure makes what depends on the configuration.
+func (b *backend) configure() (err error) {
+	b.saml = b.serviceProvider("", slog.New(slog.DiscardHandler))
+	b.throttle = b.throttle.With(b.config.steps(), b.config.Throttle.Window)
+	b.factors, err = mfa.New(mfa.Config{
+		Store: b.store, Sealer: b.ring, Throttle: b.throttle, Issuer: b.config.MFA.Issuer, Now: time.Now,
+	})
+	return err
+}
+
+// with is the same store, audit and keys under another configuration. Only one of the two is closed.
+func (b *backend) with(c Config, version int64) (*backend, error) {
+	next := *b
+	next.config, next.version = c, version
+	return &next, next.configure()
+}
+
+func (c Config) steps() (steps []authn.Step) {
+	for _, s := range c.Throttle.Steps {
+		steps = append(steps, authn.Step{Failures: s.Failures, Block: s.Block})
+	}
+	return steps
 }
 
 func (b *backend) Close() {

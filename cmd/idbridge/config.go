@@ -21,10 +21,8 @@ type Config struct {
 	Environments []EnvironmentConfig `yaml:"environments" required:"true" doc:"the platform's environments that may call"`
 	Store        StoreConfig         `yaml:"store" doc:"where rows are kept"`
 	Keys         KeysConfig          `yaml:"keys" doc:"the master key that seals secrets in the store"`
-	Providers    []ProviderConfig    `yaml:"providers" required:"true" doc:"the directories that know the users"`
+	Managed      string              `yaml:"managed" enum:"file,store" default:"file" doc:"where providers, mfa and throttle are kept: file (here) or store (as versions in the database, changed without touching this file)"`
 	Sources      []SourceConfig      `yaml:"sources" doc:"where IT users and their ids come from, beside idbridge users import"`
-	MFA          MFAConfig           `yaml:"mfa" doc:"second factors"`
-	Throttle     ThrottleConfig      `yaml:"throttle" doc:"limits of failed attempts per user"`
 	Audit        AuditConfig         `yaml:"audit" doc:"the record of decisions"`
 	Log          LogConfig           `yaml:"log" doc:"the program's log, on standard error"`
 
@@ -32,7 +30,11 @@ type Config struct {
 	CallTimeout     time.Duration `yaml:"call_timeout" default:"20s" doc:"a sign-in that takes longer is given up"`
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" default:"25s" doc:"how long calls under way may take to finish at the end"`
 
-	dir string // where relative file names begin
+	ManagedConfig
+
+	dir, file string // where relative file names begin; the file's name
+	unmanaged error  // managed: store: what is wrong with the managed sections of the file, which matters before version 1 only
+	leftover  bool   // managed: store: the file has managed sections all the same
 }
 
 // ListenConfig is the platform's door.
@@ -195,9 +197,12 @@ func parseConfig(file string, text []byte) (Config, error) {
 	if err != nil {
 		return Config{}, usageError{err}
 	}
-	c := Config{dir: dir}
+	c := Config{dir: dir, file: file}
 	doc := strictyaml.Decode(file, text, &c, decodeOptions(dir))
 	c.check(doc)
+	if c.Managed == managedByStore {
+		return c, c.setAside(doc)
+	}
 	return c, doc.Err()
 }
 

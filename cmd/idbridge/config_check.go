@@ -165,7 +165,7 @@ func (k checker) storeAndKeys() {
 }
 
 func (k checker) providers() {
-	k.refuseIf(len(k.Providers) == 0, "providers", "is empty: nobody could sign in")
+	k.refuseIf(len(k.Providers) == 0, "providers", "is empty: nobody could sign in (list the directories that know the users)")
 	owners := map[string]string{}
 	for i, p := range k.Providers {
 		at := fmt.Sprintf("providers[%d]", i)

@@ -184,10 +184,10 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 
 // TestBreakGlassNeedsASecondFactor whatever the configuration says, also one that its check has not seen.
 func TestBreakGlassNeedsASecondFactor(t *testing.T) {
-	c := Config{MFA: MFAConfig{Policy: "never"}, Providers: []ProviderConfig{
+	c := Config{ManagedConfig: ManagedConfig{MFA: MFAConfig{Policy: "never"}, Providers: []ProviderConfig{
 		{ID: "corp", Type: "ldap"},
 		{ID: "glass", Type: "local", Factor: FactorConfig{Policy: "never", Groups: []GroupRuleConfig{{"x", "never"}}}},
-	}}
+	}}}
 	policy, err := c.policy().Func()
 	if err != nil {
 		t.Fatal(err)

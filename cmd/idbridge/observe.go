@@ -23,6 +23,9 @@ type metrics struct {
 	inFlight prometheus.Gauge
 	audit    prometheus.Histogram
 	store    *prometheus.HistogramVec
+
+	version       prometheus.Gauge
+	applyFailures prometheus.Counter
 }
 
 // seconds are the buckets of everything that is measured: a warm sign-in takes a millisecond, a given-up one 20
@@ -44,7 +47,13 @@ func newMetrics() *metrics {
 	m.audit = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "idbridge_audit_seconds", Help: "Time until a decision was durable.", Buckets: seconds,
 	})
-	m.registry.MustRegister(m.signIns, m.glass, m.duration, m.calls, m.store, m.inFlight, m.audit)
+	m.version = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "idbridge_configuration_version", Help: "The version of the configuration in force; 0 with managed: file.",
+	})
+	m.applyFailures = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "idbridge_configuration_apply_failures_total", Help: "Configurations that could not be applied; the one before stayed in force.",
+	})
+	m.registry.MustRegister(m.version, m.applyFailures, m.signIns, m.glass, m.duration, m.calls, m.store, m.inFlight, m.audit)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

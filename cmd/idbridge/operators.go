@@ -17,11 +17,11 @@ import (
 // operators is the operators' listener. /readyz fails only when the store does not answer: a dead directory is listed,
 // but to take every node out of rotation for it would turn "try again" into no answer at all, also for the other
 // directories.
-func (w *bridge) operators() http.Handler {
+func (l *live) operators() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(w.metrics.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(l.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprintln(rw, "ok") })
-	state := &readiness{doctor: w.doctor}
+	state := &readiness{doctor: l.doctor, configuration: l.state}
 	state.refresh()
 	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, r *http.Request) {
 		ready, text := state.look(r.Context())
@@ -36,7 +36,8 @@ func (w *bridge) operators() http.Handler {
 // readiness asks the store at every look, and tells of the rest what it last heard: a silent directory must not make a
 // probe wait, nor a busy probe become the directories' main load.
 type readiness struct {
-	doctor authn.Doctor
+	doctor        func() authn.Doctor // of the configuration in force
+	configuration func() string
 
 	mu     sync.Mutex
 	asking bool
@@ -54,12 +55,13 @@ func (s *readiness) look(ctx context.Context) (ready bool, text string) {
 	s.refresh()
 	ctx, cancel := context.WithTimeout(ctx, storeWithin)
 	defer cancel()
-	err := s.doctor.Ground.Ping(ctx)
-	text = "store: " + inOneLine(err) + "\n"
+	doctor := s.doctor()
+	err := doctor.Ground.Ping(ctx)
+	text = "store: " + inOneLine(err) + "\nconfiguration: " + s.configuration() + "\n"
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	checks := []string{"clock"}
-	for _, p := range s.doctor.Providers {
+	for _, p := range doctor.Providers {
 		checks = append(checks, "provider "+p.ID)
 	}
 	for _, check := range checks {
@@ -84,7 +86,7 @@ func (s *readiness) refresh() {
 }
 
 func (s *readiness) ask() {
-	doctor := s.doctor
+	doctor := s.doctor()
 	doctor.Timeout = askWithin
 	known := map[string]string{}
 	for _, f := range doctor.Diagnose(context.Background(), authn.Environment{}) {
@@ -106,7 +108,7 @@ func inOneLine(err error) string {
 }
 
 // keepHouse removes what has outlived its purpose, now and then.
-func (w *bridge) keepHouse(ctx context.Context) {
+func (l *live) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
 	for {
@@ -115,23 +117,27 @@ func (w *bridge) keepHouse(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		now := time.Now()
-		if _, err := w.store.PurgeAttempts(ctx, now.Add(-w.config.Throttle.Window)); err != nil {
-			w.log.Warn("old attempts could not be removed", "error", err)
-		}
-		if _, err := w.store.PurgeUsed(ctx, now); err != nil {
-			w.log.Warn("used keys could not be removed", "error", err)
-		}
-		if _, err := w.store.PurgeBrowser(ctx, now); err != nil {
-			w.log.Warn("old sessions could not be removed", "error", err)
-		}
-		if _, err := w.store.PurgeSAML(ctx, now, now.Add(-samlMessages)); err != nil {
-			w.log.Warn("old SAML sessions and messages could not be removed", "error", err)
-		}
-		if keep := w.config.Audit.Retention; keep > 0 {
-			if n, err := w.audit.Purge(ctx, now.Add(-keep), "idbridge serve"); err != nil || n > 0 {
-				w.log.Info("audit: retention", "removed", n, "error", err)
-			}
+		l.with(func(g *generation) { g.cleanUp(ctx, time.Now()) })
+	}
+}
+
+// cleanUp removes what has outlived its purpose by now.
+func (w *bridge) cleanUp(ctx context.Context, now time.Time) {
+	if _, err := w.store.PurgeAttempts(ctx, now.Add(-w.config.Throttle.Window)); err != nil {
+		w.log.Warn("old attempts could not be removed", "error", err)
+	}
+	if _, err := w.store.PurgeUsed(ctx, now); err != nil {
+		w.log.Warn("used keys could not be removed", "error", err)
+	}
+	if _, err := w.store.PurgeBrowser(ctx, now); err != nil {
+		w.log.Warn("old sessions could not be removed", "error", err)
+	}
+	if _, err := w.store.PurgeSAML(ctx, now, now.Add(-samlMessages)); err != nil {
+		w.log.Warn("old SAML sessions and messages could not be removed", "error", err)
+	}
+	if keep := w.config.Audit.Retention; keep > 0 {
+		if n, err := w.audit.Purge(ctx, now.Add(-keep), "idbridge serve"); err != nil || n > 0 {
+			w.log.Info("audit: retention", "removed", n, "error", err)
 		}
 	}
 }

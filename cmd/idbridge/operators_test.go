@@ -33,6 +33,11 @@ func (ground) Clock(context.Context) (time.Time, error) { return time.Time{}, ni
 
 func (ground) MappedUsers(context.Context, authn.Environment) (int, error) { return 1, nil }
 
+// readinessOf is that under a configuration that is in force.
+func readinessOf(d authn.Doctor) *readiness {
+	return &readiness{doctor: func() authn.Doctor { return d }, configuration: func() string { return "ok, version 7" }}
+}
+
 // TestReadiness: the store decides, and is asked every time; directories are listed as they were last heard of, are
 // asked in the background, again after five seconds, and never twice at once.
 func TestReadiness(t *testing.T) {
@@ -48,13 +53,13 @@ func TestReadiness(t *testing.T) {
 				return errors.New("silent,\nask its owner")
 			}
 		}}
-		s := &readiness{doctor: authn.Doctor{Providers: []authn.Provider{directory}, Ground: ground{}}}
+		s := readinessOf(authn.Doctor{Providers: []authn.Provider{directory}, Ground: ground{}})
 		expect := func(line string, times int32) {
 			t.Helper()
 			synctest.Wait()
 			start := time.Now()
 			ready, text := s.look(t.Context())
-			if took := time.Since(start); !ready || took > 0 || !strings.HasPrefix(text, "store: ok\n") {
+			if took := time.Since(start); !ready || took > 0 || !strings.HasPrefix(text, "store: ok\nconfiguration: ok, version 7\n") {
 				t.Errorf("ready is %v after %s:\n%s", ready, took, text)
 			}
 			synctest.Wait()
@@ -78,7 +83,7 @@ func TestNotReadyWithoutTheStore(t *testing.T) {
 	for name, g := range map[string]ground{"failing": {err: errors.New("no disk")}, "silent": {hang: true}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &readiness{doctor: authn.Doctor{Ground: g}}
+				s := readinessOf(authn.Doctor{Ground: g})
 				start := time.Now()
 				ready, text := s.look(t.Context())
 				if took := time.Since(start); ready || took > storeWithin || !strings.HasPrefix(text, "store: ") {
@@ -88,9 +93,10 @@ func TestNotReadyWithoutTheStore(t *testing.T) {
 			})
 		})
 	}
-	b := &bridge{doctor: authn.Doctor{Ground: ground{err: errors.New("no disk")}}, metrics: newMetrics()}
+	l := &live{metrics: newMetrics()}
+	l.current.Store(&generation{bridge: &bridge{backend: &backend{}, doctor: authn.Doctor{Ground: ground{err: errors.New("no disk")}}}})
 	answer := httptest.NewRecorder()
-	b.operators().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
+	l.operators().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
 	if answer.Code != http.StatusServiceUnavailable || !strings.HasPrefix(answer.Body.String(), "store: no disk\n") {
 		t.Errorf("%d %s", answer.Code, answer.Body)
 	}

@@ -82,7 +82,7 @@ func newPortal(b *backend, w *bridge, service *authn.Service) (http.Handler, err
 		Sessions: authn.Sessions{Store: b.store, Idle: c.SessionIdle, Life: c.SessionLife, Now: time.Now}, Roster: b.store,
 		Tokens: b.store, TokenLife: authn.TokenLife{FirstUse: c.TokenFirstUse, Life: c.TokenLife},
 		Factors: b.factors, Policy: policy, People: self{b}, Once: b.store, Proofs: proofs, Journal: b.portalJournal, Providers: b.saml.Handler(),
-		Addresses:      authn.NewThrottle(b.store, portal.AddressSteps(), authn.DefaultWindow, time.Now),
+		Addresses:      b.address,
 		TrustedProxies: c.TrustedProxies,
 		Security:       portal.SecurityContact{Contacts: c.SecurityContacts, Policy: c.SecurityPolicy},
 		Now:            time.Now, NewID: newID, Log: w.log,

@@ -40,7 +40,7 @@ func TestMetricOfSAMLCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := newMetrics()
-	m.samlCertificates(sp)
+	m.samlCertificates(func() *saml.ServiceProvider { return sp })
 	families, err := m.registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -52,12 +52,12 @@ func (r replays) Seen(ctx context.Context, provider, id string, until time.Time)
 
 // samlCertificates publish when the certificates of both sides of each identity provider end.
 type samlCertificates struct {
-	*saml.ServiceProvider
-	desc *prometheus.Desc
+	current func() *saml.ServiceProvider
+	desc    *prometheus.Desc
 }
 
-func (m *metrics) samlCertificates(sp *saml.ServiceProvider) {
-	m.registry.MustRegister(samlCertificates{sp, prometheus.NewDesc("idbridge_saml_certificate_expiry_timestamp_seconds",
+func (m *metrics) samlCertificates(current func() *saml.ServiceProvider) {
+	m.registry.MustRegister(samlCertificates{current, prometheus.NewDesc("idbridge_saml_certificate_expiry_timestamp_seconds",
 		"When the last certificate of a SAML identity provider (idp), or of ours there (own), ends.", []string{"provider", "whose"}, nil)})
 }
 
@@ -68,7 +68,7 @@ func (c samlCertificates) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 func (c samlCertificates) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	for _, e := range c.Ends(ctx) {
+	for _, e := range c.current().Ends(ctx) {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(e.At.Unix()), e.Provider, e.Whose)
 	}
 }

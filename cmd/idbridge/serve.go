@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +26,8 @@ func newServe(s *settings) *cobra.Command {
 		Long: `Answers the platform until it is told to stop (SIGTERM or Ctrl-C); calls under way may then finish.
 
 It starts with every directory down: the sign-ins that need one are answered "try again". Changed certificate files are
-picked up without a restart. With metrics.address there are /metrics, /healthz (the process lives) and /readyz (the store
+picked up without a restart; so is the configuration file on SIGHUP, and with managed: store each new version within
+seconds. One that cannot be applied leaves the one before in force. With metrics.address there are /metrics, /healthz (the process lives) and /readyz (the store
 answers) on a listener of their own.`,
 		Example: `  idbridge serve --config /etc/idbridge/idbridge.yaml`,
 		Args:    noArgs,
@@ -56,36 +59,40 @@ func collectLessOften() {
 func serve(ctx context.Context, c Config, stderr io.Writer, ready func(net.Addr)) error {
 	start := time.Now()
 	log := newLog(c.Log, stderr)
-	b, err := openBackend(ctx, c)
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGHUP)
+	defer signal.Stop(again)
+	ground, err := openGround(ctx, c)
 	if err != nil {
 		return err
 	}
-	defer b.Close()
-	w, err := newBridge(b, newMetrics(), log)
-	if err != nil {
-		return err
-	}
-	servers, err := w.listen()
-	if err != nil {
-		return err
-	}
-	for _, warning := range c.warnings() {
-		log.Warn(warning)
-	}
+	defer ground.Close()
 	housekeeping, stop := context.WithCancel(ctx)
 	var runs sync.WaitGroup
 	defer func() {
 		stop()
 		runs.Wait() // a run that is under way says in the store that it ended early
 	}()
-	go w.keepHouse(housekeeping)
-	go w.saml.Run(housekeeping)
+	l, err := newLive(housekeeping, ground, newMetrics(), log)
+	if err != nil {
+		return err
+	}
+	servers, err := l.listen()
+	if err != nil {
+		return err
+	}
+	w := l.current.Load()
+	for _, warning := range w.config.warnings() {
+		log.Warn(warning)
+	}
+	go l.keepHouse(housekeeping)
+	go l.follow(housekeeping, again)
 	go w.warnOfGlass(housekeeping)
-	w.metrics.runs(b)
+	w.metrics.runs(w.backend)
 	runs.Go(func() { w.keepSources(housekeeping) })
 	return servers.run(ctx, c.ShutdownTimeout, log, func() {
-		log.Info("ready", "address", servers[0].Addr().String(), "version", version(), "providers", len(c.Providers),
-			"environments", len(c.Environments), "after", time.Since(start).Round(time.Millisecond))
+		log.Info("ready", "address", servers[0].Addr().String(), "version", version(), "providers", len(w.config.Providers),
+			"environments", len(w.config.Environments), "configuration", w.version, "after", time.Since(start).Round(time.Millisecond))
 		ready(servers[0].Addr())
 	})
 }
@@ -109,52 +116,51 @@ type listening struct {
 type listeners []listening
 
 // listen opens the platform's door first, then the listeners of portal, administrators and operators, where there are such.
-func (w *bridge) listen() (list listeners, err error) {
+func (l *live) listen() (list listeners, err error) {
 	defer func() {
 		if err != nil {
 			list.close()
 		}
 	}()
-	door, own := w.door, w.config.Portal != nil && w.config.Portal.Address != ""
-	if w.portal != nil && !own {
-		door = w.config.beside(w.door, w.portal)
-	}
-	if err := w.open(&list, "listen", w.config.Listen.Address, w.config.Listen.TLS, guarded(door, w.metrics, w.log)); err != nil {
+	c := l.started
+	shared := l.handler(func(g *generation) http.Handler { return g.shared })
+	if err := l.open(&list, "listen", c.Listen.Address, c.Listen.TLS, guarded(shared, l.metrics, l.log)); err != nil {
 		return list, err
 	}
-	if own {
-		c := w.config.Portal
-		if err := w.open(&list, "portal", c.Address, c.TLS, guarded(w.portal, w.metrics, w.log)); err != nil {
+	if at := c.portalListener(); at.Address != "" {
+		users := l.handler(func(g *generation) http.Handler { return orNotFound(g.portal) })
+		if err := l.open(&list, "portal", at.Address, at.TLS, guarded(users, l.metrics, l.log)); err != nil {
 			return list, err
 		}
 	}
-	if c := w.config.Admin; c != nil {
-		if err := w.open(&list, "admin", c.Address, c.TLS, guarded(w.admin, w.metrics, w.log)); err != nil {
+	if at := c.adminListener(); at.Address != "" {
+		administrators := l.handler(func(g *generation) http.Handler { return orNotFound(g.admin) })
+		if err := l.open(&list, "admin", at.Address, at.TLS, guarded(administrators, l.metrics, l.log)); err != nil {
 			return list, err
 		}
 	}
-	if w.config.Metrics == nil {
+	if c.Metrics == nil {
 		return list, nil
 	}
-	return list, w.open(&list, "metrics", w.config.Metrics.Address, TLSConfig{}, w.operators())
+	return list, l.open(&list, "metrics", c.Metrics.Address, TLSConfig{}, l.operators())
 }
 
 // open opens one listener of a section of the configuration.
-func (w *bridge) open(list *listeners, section, address string, files TLSConfig, h http.Handler) error {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
+func (l *live) open(list *listeners, section, address string, files TLSConfig, h http.Handler) error {
+	socket, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return fmt.Errorf("%s.address: %w", section, err)
 	}
 	if files.CertFile != "" {
-		certificate, err := newReloader(files, w.log)
+		certificate, err := newReloader(files, l.log)
 		if err != nil {
-			l.Close()
+			socket.Close()
 			return fmt.Errorf("%s.tls: %w", section, err)
 		}
-		w.metrics.certificate(section, certificate)
-		l = tls.NewListener(l, certificate.tls())
+		l.metrics.certificate(section, certificate)
+		socket = tls.NewListener(socket, certificate.tls())
 	}
-	*list = append(*list, listening{l, newServer(h, w.log)})
+	*list = append(*list, listening{socket, newServer(h, l.log)})
 	return nil
 }
 
@@ -234,6 +240,10 @@ func (c Config) warnings() (list []string) {
 	if c.Listen.TLS.CertFile == "" {
 		list = append(list, "listen: no TLS; passwords travel in clear to "+c.Listen.Address+
 			": give listen.tls, or let a reverse proxy on this machine do it")
+	}
+	if c.leftover {
+		list = append(list, "managed: store; providers, mfa and throttle of the file are ignored: the newest version counts "+
+			"(idbridge config show); take them out of the file")
 	}
 	for _, e := range c.Environments {
 		if e.TrustAddress {

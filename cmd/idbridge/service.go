@@ -20,12 +20,14 @@ import (
 	"github.com/idbridge/idbridge/plugin"
 )
 
-// bridge is the wired product: the door and what the operators' pages need.
+// bridge is the product wired for one configuration: the doors and what the operators' pages need.
 type bridge struct {
 	*backend
 	door    http.Handler
 	portal  http.Handler // nil: not configured
 	admin   http.Handler // nil: not configured
+	shared  http.Handler // the platform's door, with the portal beside it where that has no listener of its own
+	service *authn.Service
 	doctor  authn.Doctor
 	metrics *metrics
 	log     *slog.Logger
@@ -33,7 +35,6 @@ type bridge struct {
 
 func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
 	b.saml = b.serviceProvider(filepath.Join(filepath.Dir(b.config.path(b.config.Store.Path)), "saml"), log)
-	m.samlCertificates(b.saml)
 	list, fallback, err := makeProviders(b.config, b.footing())
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &bridge{backend: b, metrics: m, log: log, doctor: authn.Doctor{Providers: list, Ground: b.store}}
+	w := &bridge{backend: b, metrics: m, log: log, service: service, doctor: authn.Doctor{Providers: list, Ground: b.store}}
 	w.door, err = plugin.New(plugin.Config{
 		Name: b.config.Plugin.Name, PublicURL: b.config.Plugin.PublicURL, PortalURL: b.config.toldPortalURL(),
 		Environments: b.config.callers(), SignIns: service, Doctor: w.doctor, Journal: b.journal, NewID: newID,
@@ -55,8 +56,14 @@ func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
 	if w.portal, err = newPortal(b, w, service); err != nil {
 		return nil, err
 	}
-	w.admin, err = newAdmin(b, w, list, fallback)
-	return w, err
+	if w.admin, err = newAdmin(b, w, list, fallback); err != nil {
+		return nil, err
+	}
+	w.shared = w.door
+	if w.portal != nil && b.config.Portal.Address == "" {
+		w.shared = b.config.beside(w.door, w.portal)
+	}
+	return w, nil
 }
 
 func newService(b *backend, m *metrics, log *slog.Logger, list []authn.Provider, fallback string) (*authn.Service, error) {
@@ -78,7 +85,7 @@ func newService(b *backend, m *metrics, log *slog.Logger, list []authn.Provider,
 		Throttle: b.throttle,
 		Auditor:  observer{glassLog{b.audit, glass}, m, log, glass}, Tokens: b.store,
 		RefusalTime: b.config.RefusalTime, CallTimeout: b.config.CallTimeout,
-		Panicked: func(id string, value any, stack []byte) { logPanic(log, id, value, stack) },
+		Panicked: func(id string, value any, stack []byte) { logPanic(log, id, value, stack) }, Before: b.before,
 	})
 }
 
