@@ -63,6 +63,9 @@ func (k checker) admin() {
 }
 
 func (k checker) roles(rules []RoleConfig) {
+	if k.Managed == managedByStore { // the providers are not here; whoever changes them is told when no administrator is left
+		return
+	}
 	types := map[string]string{}
 	for _, p := range k.Providers {
 		types[p.ID] = p.Type
@@ -102,7 +105,7 @@ func newAdmin(b *backend, w *bridge, list []authn.Provider, fallback string) (ht
 			PublicURL: c.PublicURL, Pages: pages, Flow: authn.NewFlow(service, b.store, b.factors, 0),
 			Sessions: authn.Sessions{Store: b.store, Idle: c.SessionIdle, Life: c.SessionLife, Now: time.Now}, Roster: b.store,
 			Tokens: b.store, Factors: b.factors, Policy: policy, People: self{b}, Once: b.store, Proofs: proofs, Journal: b.portalJournal,
-			Addresses:      authn.NewThrottle(b.store, portal.AddressSteps(), authn.DefaultWindow, time.Now),
+			Addresses:      b.address,
 			TrustedProxies: c.TrustedProxies, Now: time.Now, NewID: newID, Log: w.log,
 		},
 		AllowFrom: c.AllowFrom, Roles: c.rules(), Users: b.users, Count: b.store.CountUsers, Accounts: accounts(list),

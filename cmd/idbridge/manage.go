@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
@@ -306,14 +307,16 @@ func (d *draft) guard(ctx context.Context) error {
 
 func (d *draft) anyOpen(why map[string]string) error {
 	all := lockedOut{whom: "no active IT user"}
+	open := false
 	for _, p := range d.next.Providers {
-		if why[p.ID] == "" {
-			all.why = nil
-			break
+		reason := why[p.ID]
+		if p.Type == breakGlass {
+			reason = "its accounts are for emergencies"
 		}
-		all.why = append(all.why, p.ID+": "+why[p.ID])
+		open = open || reason == ""
+		all.why = append(all.why, p.ID+": "+reason)
 	}
-	if all.why != nil {
+	if !open {
 		return all
 	}
 	admins := lockedOut{whom: "no administrator"}
@@ -333,9 +336,18 @@ func (d *draft) anyOpen(why map[string]string) error {
 	return nil
 }
 
-// administrators are the providers that somebody with the role of an administrator signs in with; none while there is no
-// administrators' door.
-func (c Config) administrators() []string { return nil }
+// administrators are the providers with which administrators sign in; none where there is no administrators' door.
+func (c Config) administrators() (ids []string) {
+	if c.Admin == nil {
+		return nil
+	}
+	for _, r := range c.Admin.Roles {
+		if r.Role == admin.Administrator.String() {
+			ids = append(ids, r.Provider)
+		}
+	}
+	return ids
+}
 
 // checkWithin is how long a changed provider may take to show that it works.
 const checkWithin = 15 * time.Second
@@ -346,8 +358,6 @@ func (d *draft) shut(ctx context.Context, p authn.Provider, c ProviderConfig, re
 	here := reach[p.ID]
 	newcomers := c.ITUser.Attribute != "none" && reach[itusers.Nowhere].Users > 0
 	switch {
-	case c.Type == breakGlass:
-		return "its accounts are for emergencies"
 	case here.Users == 0 && !newcomers:
 		return "no active IT user is linked at it, and none could be by name"
 	case d.next.policyOf(c) == authn.FactorRequired && here.Enrolled == 0 && d.next.Portal == nil:
