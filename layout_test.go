@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	"testenv/soapclients": {},
 	"testenv/chromium":    {"testenv"},
 	"testenv/entra":       {"testenv"},
-	"testenv/lifetime":    {},
+	"testenv/lifetime":    {"testenv"},
 	"bench":               {"authn", "itusers", "keyring", "mfa", "store", "testenv"}, // enrols people for the portal
 	"e2e":                 {},
 }
@@ -73,7 +73,9 @@ var rooms = map[string][]string{
 	"github.com/pquerna/otp":              {"mfa"},
 	"github.com/boombuler/barcode":        {"mfa"},
 	"modernc.org/sqlite":                  {"store"},
-	"github.com/jackc/pgx/v5":             {"store"},
+	"github.com/jackc/pgx/v5":             {"store", "itusers/platformdb"}, // the platform's database may be PostgreSQL, too
+	"github.com/microsoft/go-mssqldb":     {"itusers/platformdb"},
+	"github.com/sijms/go-ora/v2":          {"itusers/platformdb"},
 	"github.com/pressly/goose/v3":         {"store"},
 	"github.com/goccy/go-yaml":            {"strictyaml"},
 	"github.com/spf13/cobra":              {"cmd/idbridge"},

@@ -89,6 +89,7 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 		return "\nproviders:\n  - {id: " + id + ", type: local, match: {domains: [" + id + "]}, " + rest + "}"
 	}
 	const password = "secret: another-secret-of-more-than-32-bytes"
+	source := func(rest string) string { return "\nsources:\n  - {id: s, owns: users, " + rest + "}\nmfa:" }
 	environment := func(rest string) string { return "\nenvironments:\n  - {name: other, " + rest + "}" }
 	for name, test := range map[string]struct{ from, to, want string }{
 		"port":        {"address: 127.0.0.1:8443", "address: 127.0.0.1", `listen.address: "127.0.0.1" is not host:port (such as 0.0.0.0:8443)`},
@@ -135,6 +136,14 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 			"providers[0].match.domains[1]: is the same as providers[0].match.domains[0]"},
 		"same prefix": {"      #prefixes: [EXAMPLE]", "      prefixes: [EXAMPLE, example]",
 			"providers[0].match.prefixes[1]: is the same as providers[0].match.prefixes[0]"},
+		"source type":   {"\nmfa:", source("type: ldap"), `sources[0].type: "ldap" is not one of file, lifetime, platformdb`},
+		"source often":  {"\nmfa:", source("type: file, users_file: u.csv, interval: 1s"), "sources[0].interval: is shorter than a minute"},
+		"source limit":  {"\nmfa:", source("type: file, users_file: u.csv, limit_percent: 101"), "sources[0].limit_percent: is not between"},
+		"source file":   {"\nmfa:", source("type: file, users_file: u.xlsx"), "sources[0].users_file: the name of "},
+		"source where":  {"\nmfa:", source("type: file, users_file: u.csv, environment: test"), `sources[0].environment: "test" is none of`},
+		"source url":    {"\nmfa:", source("type: lifetime, url: \"http://x\", token: y"), "sources[0].url: is not a URL such as https://"},
+		"source twice":  {"\nmfa:", source("type: file, users_file: u.csv}\n  - {id: s, owns: ids, type: file, users_file: u.csv"), "sources[1].id: is the same as sources[0].id"},
+		"source tenant": {"\nmfa:", source("type: platformdb, environment: production, driver: oracle, host: h, database: d, user: u, password: p, tenants: []"), "sources[0].tenants: is empty"},
 		"metrics":       {"address: 127.0.0.1:9090", "address: 127.0.0.1", `metrics.address: "127.0.0.1" is not host:port`},
 		"scheme":        {"public_url: https://", "public_url: ldap://", "plugin.public_url: "},
 		"no host":       {"public_url: https://idbridge.example.com:8443", "public_url: 'https:///x'", "plugin.public_url: "},

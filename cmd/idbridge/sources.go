@@ -12,6 +12,8 @@ import (
 	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
+	"github.com/idbridge/idbridge/itusers/lifetime"
+	"github.com/idbridge/idbridge/itusers/platformdb"
 )
 
 // SourceConfig is where IT users or their ids come from. The further keys depend on its type.
@@ -42,6 +44,13 @@ type sourceKind struct {
 // sources is the table of types of sources.
 func sources() map[string]sourceKind {
 	return map[string]sourceKind{
+		"lifetime": source(func(_ string, c lifetime.Config, _ []string) (itusers.Source, error) {
+			client, err := lifetime.New(c)
+			return lifetime.Source{Client: client}, err
+		}),
+		"platformdb": source(func(_ string, c platformdb.Config, environments []string) (itusers.Source, error) {
+			return platformdb.New(c, environments)
+		}),
 		"file": source(func(_ string, c FileSourceConfig, environments []string) (itusers.Source, error) {
 			if c.Environment != "" && !slices.Contains(environments, c.Environment) {
 				return nil, unknownEnvironment(c.Environment, environments)
