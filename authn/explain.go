@@ -81,7 +81,7 @@ func (x *explanation) source(ctx context.Context) error {
 	}
 	account, remarks, err := x.ask(ctx, name)
 	x.Remarks = append(x.Remarks, remarks...)
-	key := unknownKey(x.in.provider.ID, name)
+	key := NameKey(x.in.provider.ID, name)
 	if err == nil {
 		x.in.account, key = account, ThrottleKey(account.Provider, account.Subject)
 	} else {

@@ -248,17 +248,12 @@ func isOf(p Provider, a Account) error {
 }
 
 func (s *Service) countUnknown(ctx context.Context, provider, name string, cause error) error {
-	attempt, err := s.Throttle.Begin(ctx, unknownKey(provider, name))
+	attempt, err := s.Throttle.Begin(ctx, NameKey(provider, name))
 	if err != nil {
 		return err
 	}
 	return errors.Join(attempt.Failed(context.WithoutCancel(ctx)), cause)
 }
-
-func unknownKey(provider, name string) string { return "name:" + provider + ":" + FoldName(name) }
-
-// ThrottleKey is the key under which failed passwords of an account are counted.
-func ThrottleKey(provider, subject string) string { return "subject:" + provider + ":" + subject }
 
 func (in *signIn) throttleKey() string { return ThrottleKey(in.account.Provider, in.account.Subject) }
 

@@ -154,9 +154,6 @@ func tokenHash(letters string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// TokenThrottleKey is the key under which wrong sign-in tokens of a user name are counted.
-func TokenThrottleKey(username string) string { return "token:" + FoldName(username) }
-
 // withToken redeems a sign-in token. No directory is asked: a token also works while it is down. An unknown token is
 // counted, apart from passwords; one that was good once is not, because a tool left open sends it again and again.
 func (s *Service) withToken(ctx context.Context, in *signIn) (Identity, error) {

@@ -123,7 +123,7 @@ func New(c Config) (*Service, error) {
 }
 
 // ThrottleKey is the key under which wrong codes of an IT user are counted.
-func ThrottleKey(user string) string { return "factor:" + user }
+func ThrottleKey(user string) string { return authn.CodeKey(user) }
 
 // SecretAD is what a device's sealed secret is bound to: moved to another user's row it does not open.
 func SecretAD(user, device string) []byte { return []byte("totp:" + user + ":" + device) }

@@ -41,19 +41,6 @@ func (p *Portal) trusts(a netip.Addr) bool {
 	return slices.ContainsFunc(p.TrustedProxies, func(n netip.Prefix) bool { return n.Contains(a) })
 }
 
-// addressKey is the key under which failures of an address are counted: of IPv6 its network, as one person has all of it.
-func addressKey(a netip.Addr) string {
-	bits := 32
-	if a.Is6() {
-		bits = 64
-	}
-	network, err := a.Prefix(bits)
-	if err != nil {
-		return "address:unknown"
-	}
-	return "address:" + network.String()
-}
-
 // addressError is a refusal because of where it came from.
 type addressError struct {
 	error
@@ -64,7 +51,7 @@ func (e addressError) Unwrap() error { return e.error }
 
 // mayTry refuses when too many attempts from this address have failed. It tells how many have.
 func (v *visit) mayTry() (failures int, err error) {
-	seen, err := v.Addresses.Look(v.r.Context(), addressKey(v.Source))
+	seen, err := v.Addresses.Look(v.r.Context(), authn.AddressKey(v.Source))
 	if authn.KindOf(err) == authn.Locked {
 		wait := seen.BlockedUntil.Sub(v.Now())
 		return seen.Failures, addressError{err, int((wait + time.Minute - 1) / time.Minute)}
@@ -78,7 +65,7 @@ func (v *visit) tried(err error) {
 		return
 	}
 	ctx := context.WithoutCancel(v.r.Context()) // who hangs up is counted too
-	attempt, begun := v.Addresses.Begin(ctx, addressKey(v.Source))
+	attempt, begun := v.Addresses.Begin(ctx, authn.AddressKey(v.Source))
 	if begun == nil {
 		begun = attempt.Failed(ctx)
 	}

@@ -134,10 +134,10 @@ func TestClientAddress(t *testing.T) {
 			t.Errorf("peer %s, header %q: %s, want %s", c.peer, c.header, got, c.want)
 		}
 	}
-	if a, b := addressKey(address("2001:db8::1")), addressKey(address("2001:db8::ffff:1")); a != b {
+	if a, b := authn.AddressKey(address("2001:db8::1")), authn.AddressKey(address("2001:db8::ffff:1")); a != b {
 		t.Errorf("one network has two keys: %s, %s", a, b)
 	}
-	if a, b := addressKey(address("192.0.2.1")), addressKey(address("192.0.2.2")); a == b {
+	if a, b := authn.AddressKey(address("192.0.2.1")), authn.AddressKey(address("192.0.2.2")); a == b {
 		t.Errorf("two addresses have one key: %s", a)
 	}
 }
@@ -145,7 +145,7 @@ func TestClientAddress(t *testing.T) {
 // failTo counts failures of this machine's address, as other people there would make them, up to a number.
 func (r *rig) failTo(n int) {
 	r.t.Helper()
-	key := addressKey(address("127.0.0.1"))
+	key := authn.AddressKey(address("127.0.0.1"))
 	for seen := 0; seen < n; {
 		attempt, err := r.portal.Addresses.Begin(r.t.Context(), key)
 		if authn.KindOf(err) == authn.Locked {

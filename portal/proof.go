@@ -40,7 +40,7 @@ func (v *visit) mayGuess(failures int) error {
 // challenge is a proof of work to be asked for, nil while too few attempts from here have failed. The page may then load
 // the widget's files, which are ours too.
 func (v *visit) challenge() (*challengeView, error) {
-	seen, err := v.Addresses.Look(v.r.Context(), addressKey(v.Source))
+	seen, err := v.Addresses.Look(v.r.Context(), authn.AddressKey(v.Source))
 	if authn.KindOf(err) == authn.Locked || err == nil && seen.Failures < proofAfter {
 		return nil, nil
 	}

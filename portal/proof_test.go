@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/idbridge/idbridge/altcha"
+	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/testenv/chromium"
 )
 
@@ -78,7 +79,7 @@ func TestProofOfWork(t *testing.T) {
 	signIn("challenge", waited).wants(t, "after twenty seconds", http.StatusSeeOther, "/account")
 	b = r.browser()
 	signIn("challenge", waited).wants(t, "with the same wait", http.StatusForbidden, "let your browser finish its check")
-	if seen, err := r.portal.Addresses.Look(t.Context(), addressKey(address("127.0.0.1"))); err != nil || seen.Failures != 5 {
+	if seen, err := r.portal.Addresses.Look(t.Context(), authn.AddressKey(address("127.0.0.1"))); err != nil || seen.Failures != 5 {
 		t.Errorf("attempts without a proof were counted: %+v, %v", seen, err)
 	}
 }
