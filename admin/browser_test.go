@@ -1,0 +1,99 @@
+package admin_test
+
+import (
+	"crypto/x509"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/mfa"
+	"github.com/idbridge/idbridge/testenv/chromium"
+)
+
+// maxPage is what a page may weigh with all it needs.
+const maxPage = 60 << 10
+
+// desk is a browser with a screen, in which somebody has signed in by typing.
+func (r *rig) desk(t *testing.T, username string) *chromium.Page {
+	t.Helper()
+	r.enrol(username)
+	p := chromium.Start(t, chromium.Options{Trust: []*x509.Certificate{r.server.Certificate()}}).NewPage()
+	p.Open(r.server.URL + "/")
+	p.Type("#username", username)
+	p.Type("#password", "pw-"+username)
+	p.Click("button.primary")
+	p.Type("#code", r.code(username))
+	p.Click("button.primary")
+	r.later(time.Minute)
+	return p
+}
+
+// at checks the page's heading.
+func at(t *testing.T, p *chromium.Page, heading string) {
+	t.Helper()
+	if got := p.Text("h1"); !strings.Contains(got, heading) {
+		t.Fatalf("at %s: shows %q, want %q", p.URL(), got, heading)
+	}
+}
+
+// furnished gives the IT user uwe something of everything.
+func (r *rig) furnished() {
+	r.t.Helper()
+	ctx := r.t.Context()
+	_, err := r.users.Link(ctx, "ursula", "corp", "8d1f6f0e-6ad3-4b0c-9d6b-2f5a1c0e7b11", "ursula.ursprung")
+	r.must(err)
+	_, err = r.users.SetActive(ctx, "uwe", false)
+	r.must(err)
+	r.enrol("ursula")
+	u := r.user("ursula")
+	_, token := authn.NewToken(authn.Result{User: u, Identity: authn.Identity{Provider: "corp"}}, nil, authn.TokenLife{}, r.clock())
+	r.must(r.store.AddToken(ctx, token))
+	sessions := authn.Sessions{Store: r.store, Idle: time.Hour, Life: time.Hour, Now: r.clock}
+	_, _, err = sessions.Begin(ctx, authn.Result{User: u}, "ursula", r.config.AllowFrom[0].Addr(), "Mozilla/5.0 (Windows NT 10.0) Firefox/140.0")
+	r.must(err)
+	r.must(r.store.UpdateAttempts(ctx, mfa.ThrottleKey(u.Key), func(authn.Attempts) (authn.Attempts, error) {
+		return authn.Attempts{Failures: 6, LastFailure: r.clock(), BlockedUntil: r.clock().Add(30 * time.Minute)}, nil
+	}))
+}
+
+// Every page is sound for a browser and for people: no error on the console, nothing asked of another host, light, and
+// without an accessibility finding, on a desk, in the dark and on a telephone, in every language.
+func TestGallery(t *testing.T) {
+	r := newRig(t)
+	r.furnished()
+	p := r.desk(t, "alice")
+	for _, one := range gallery() {
+		for _, look := range []struct {
+			name  string
+			width int64
+			dark  bool
+		}{{"", 1200, false}, {"-dark", 1200, true}, {"-phone", 390, false}} {
+			p.Size(look.width, 800)
+			p.Dark(look.dark)
+			p.Open(r.server.URL + one.path)
+			p.Sound(one.name+look.name, maxPage)
+			p.Screenshot("admin/" + one.name + look.name)
+			for _, l := range r.config.Portal.Pages.Languages() {
+				if l.Code != "en" {
+					p.Open(r.server.URL + one.path + map[bool]string{true: "&", false: "?"}[strings.Contains(one.path, "?")] + "lang=" + l.Code)
+				}
+				var clipped string
+				p.Eval(`[document.documentElement, ...document.querySelectorAll(".scroll")].filter(
+					(e) => e.scrollWidth > e.clientWidth).map((e) => e.outerHTML.slice(0, 80)).join("; ")`, &clipped)
+				if clipped != "" {
+					t.Errorf("%s%s in %s does not fit: %s", one.name, look.name, l.Code, clipped)
+				}
+			}
+		}
+	}
+}
+
+// gallery is every page that an address leads to, by the name of its picture.
+func gallery() []struct{ name, path string } {
+	return []struct{ name, path string }{
+		{"overview", "/"}, {"users", "/users"}, {"users-none", "/users?text=nobody"}, {"user", "/users/show?name=ursula"}, {"user-new", "/users/new"},
+		{"user-edit", "/users/edit?name=ursula"}, {"user-link", "/users/link?name=ursula"}, {"user-disable", "/users/disable?name=ursula"},
+		{"import", "/users/import"}, {"missing", "/nothing"},
+	}
+}
