@@ -17,6 +17,7 @@ import (
 
 	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/insight"
 	"github.com/idbridge/idbridge/itusers"
 	"github.com/idbridge/idbridge/portal"
 )
@@ -35,6 +36,9 @@ type Config struct {
 	Environments []string
 	Throttle     *authn.Throttle                           // of failed sign-ins
 	Journal      func(context.Context, audit.Record) error // appends to the audit
+	Insight      insight.Searcher
+	Messages     insight.Messages // of SAML, where their log is kept; may be nil
+	Counts       insight.Counter
 }
 
 // Accounts are those that IT users can be linked to.
@@ -64,7 +68,8 @@ type Admin struct {
 
 // New validates the configuration; it reads nothing.
 func New(c Config) (*Admin, error) {
-	if len(c.AllowFrom) == 0 || len(c.Roles) == 0 || c.Count == nil || c.Accounts == nil || c.Throttle == nil || c.Journal == nil {
+	if len(c.AllowFrom) == 0 || len(c.Roles) == 0 || c.Count == nil || c.Accounts == nil || c.Throttle == nil || c.Journal == nil ||
+		c.Insight.Finder == nil || c.Counts == nil {
 		return nil, errors.New("admin: Config lacks a field")
 	}
 	if err := checkRules(c.Roles); err != nil {

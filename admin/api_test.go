@@ -87,6 +87,8 @@ func examples() map[string]called {
 		"revokeTokens": {"/users/ursula/tokens", ``, nil}, "revokeToken": {"/users/ursula/tokens/x", ``, nil},
 		"unlockUser":    {"/users/ursula/unlock", `{}`, nil},
 		"previewImport": {"/imports?environment=quality", "username,id\nnew,12\n", nil},
+		"searchAudit":   {"/audit?user=ali*&kind=ok&limit=5&from=2020-01-01T00:00:00Z", "", nil}, "explainCall": {"/calls/the-correlation-id", "", nil},
+		"statistics":    {"/statistics?span=6h", "", nil},
 		"confirmImport": {"/imports/{upload}/confirm", `{}`, nil},
 	}
 }

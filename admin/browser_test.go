@@ -52,6 +52,20 @@ func (r *rig) furnished() {
 	sessions := authn.Sessions{Store: r.store, Idle: time.Hour, Life: time.Hour, Now: r.clock}
 	_, _, err = sessions.Begin(ctx, authn.Result{User: u}, "ursula", r.config.AllowFrom[0].Addr(), "Mozilla/5.0 (Windows NT 10.0) Firefox/140.0")
 	r.must(err)
+	for i := range 60 { // a day of sign-ins
+		d := authn.Decision{ID: "call", Time: r.clock().Add(-time.Duration(i) * 20 * time.Minute), Method: authn.MethodCredentials, Environment: "production",
+			Username: "ursula", Provider: "corp", Subject: "s-ursula", ITUser: "ursula", Kind: authn.OK, Factors: []string{"password", "totp"},
+			Source: r.config.AllowFrom[0].Addr(), Duration: time.Duration(20+i) * time.Millisecond}
+		if i%7 == 3 {
+			d.ID, d.Kind, d.Reason, d.Factors = "refused", authn.BadCredentials, "wrong_password", nil
+		}
+		if i%17 == 5 {
+			d.Kind, d.Reason, d.Factors = authn.Locked, "throttled", nil
+		}
+		r.must(r.audit.Record(ctx, d))
+	}
+	_, err = r.store.IndexAudit(ctx, 1000)
+	r.must(err)
 	r.must(r.store.UpdateAttempts(ctx, mfa.ThrottleKey(u.Key), func(authn.Attempts) (authn.Attempts, error) {
 		return authn.Attempts{Failures: 6, LastFailure: r.clock(), BlockedUntil: r.clock().Add(30 * time.Minute)}, nil
 	}))
@@ -95,5 +109,6 @@ func gallery() []struct{ name, path string } {
 		{"overview", "/"}, {"users", "/users"}, {"users-none", "/users?text=nobody"}, {"user", "/users/show?name=ursula"}, {"user-new", "/users/new"},
 		{"user-edit", "/users/edit?name=ursula"}, {"user-link", "/users/link?name=ursula"}, {"user-disable", "/users/disable?name=ursula"},
 		{"import", "/users/import"}, {"missing", "/nothing"},
+		{"audit", "/audit"}, {"audit-more", "/audit?id=the-correlation-id"}, {"explain", "/audit/explain?id=refused"}, {"charts", "/charts"},
 	}
 }

@@ -29,7 +29,7 @@ func (p page) pattern() string {
 
 // pages is every page that there is.
 func pages() []page {
-	return slices.Concat([]page{{method: "GET", path: "/", role: Viewer, act: (*call).overview}}, userPages())
+	return slices.Concat([]page{{method: "GET", path: "/", role: Viewer, act: (*call).overview}}, userPages(), auditPages())
 }
 
 // isPage tells whether people may be led to a path after signing in.
@@ -227,7 +227,7 @@ type confirmView struct {
 // shell makes the frame of a page of the part that begins with a path.
 func (c *call) shell(part string) shell {
 	s := shell{Frame: c.v.Frame(), Role: c.v.Text(roleText[c.role])}
-	for _, item := range []struct{ path, key string }{{"/", "admin.nav.overview"}, {"/users", "admin.nav.users"}} {
+	for _, item := range parts {
 		s.Nav = append(s.Nav, navItem{s.Link(item.path), c.v.Text(item.key), item.path == part})
 	}
 	if key, ok := notices[c.r.URL.Query().Get("notice")]; ok {
@@ -235,6 +235,10 @@ func (c *call) shell(part string) shell {
 	}
 	return s
 }
+
+// parts are the parts of the administration, in their order.
+var parts = []struct{ path, key string }{{"/", "admin.nav.overview"}, {"/users", "admin.nav.users"}, {"/audit", "admin.nav.audit"},
+	{"/charts", "admin.nav.charts"}}
 
 var roleText = map[Role]string{None: "admin.role.viewer", Viewer: "admin.role.viewer", Operator: "admin.role.operator",
 	Administrator: "admin.role.administrator"}

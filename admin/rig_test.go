@@ -23,6 +23,7 @@ import (
 	"github.com/idbridge/idbridge/altcha"
 	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/insight"
 	"github.com/idbridge/idbridge/itusers"
 	"github.com/idbridge/idbridge/keyring"
 	"github.com/idbridge/idbridge/mfa"
@@ -38,6 +39,7 @@ type rig struct {
 	users   itusers.Manager
 	factors *mfa.Service
 	limits  *authn.Throttle
+	audit   *audit.Log
 	door    *admin.Admin
 	server  *httptest.Server
 	config  admin.Config
@@ -117,10 +119,6 @@ func (self) History(context.Context, string) ([]portal.SignIn, error) {
 		{Time: at, Portal: true, Kind: authn.BadCredentials, Reason: "wrong_password", Source: "192.0.2.1"}}, nil
 }
 
-type noAudit struct{}
-
-func (noAudit) Record(context.Context, authn.Decision) error { return nil }
-
 func newRig(t testing.TB, change ...func(*admin.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, now: time.Now().Truncate(time.Second), secrets: map[string]string{}}
@@ -130,6 +128,9 @@ func newRig(t testing.TB, change ...func(*admin.Config)) *rig {
 	r.store, r.users = rows, itusers.Manager{Store: rows, Now: r.clock}
 	_, err = r.users.Import(t.Context(), strings.NewReader(people), itusers.CSV, itusers.Options{Environments: []string{"production", "quality"}})
 	r.must(err)
+	r.audit, err = audit.New(rows, []byte("a key for tests, of thirty-two b"))
+	r.must(err)
+	t.Cleanup(r.audit.Close)
 	r.config = r.made()
 	r.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.door.ServeHTTP(w, q) }))
 	t.Cleanup(r.server.Close)
@@ -159,7 +160,7 @@ func (r *rig) made() admin.Config {
 		Providers: []authn.Provider{{ID: "corp", Label: "Corporate directory", Match: corp, Password: directory{"corp"}},
 			{ID: "glass", Label: "Break-glass", Match: glass, Password: directory{"glass"}}},
 		Users: people, Factors: r.factors, Policy: func(authn.Identity) authn.FactorPolicy { return authn.FactorEnrolled }, Throttle: r.limits,
-		Auditor: noAudit{}, Tokens: r.store, RefusalTime: -1, Now: r.clock,
+		Auditor: r.audit, Tokens: r.store, RefusalTime: -1, Now: r.clock,
 	})
 	r.must(err)
 	pages, err := templates.NewAdmin("")
@@ -181,12 +182,13 @@ func (r *rig) made() admin.Config {
 			{Role: admin.Viewer, Provider: "corp", Group: "auditors"}, {Role: admin.Viewer, Provider: "corp", Group: "others"},
 			{Role: admin.Administrator, Provider: "glass"}},
 		Users: r.users, Count: r.store.CountUsers, Accounts: accounts{}, Environments: []string{"production", "quality"}, Throttle: r.limits,
-		Journal: func(_ context.Context, record audit.Record) error {
+		Journal: func(ctx context.Context, record audit.Record) error {
 			r.mu.Lock()
-			defer r.mu.Unlock()
 			r.records = append(r.records, record)
-			return nil
+			r.mu.Unlock()
+			return r.audit.Event(ctx, record)
 		},
+		Insight: insight.Searcher{Finder: r.store}, Counts: r.store,
 	}
 }
 

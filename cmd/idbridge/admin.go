@@ -11,6 +11,7 @@ import (
 
 	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/insight"
 	"github.com/idbridge/idbridge/portal"
 	"github.com/idbridge/idbridge/templates"
 )
@@ -110,6 +111,7 @@ func newAdmin(b *backend, w *bridge, list []authn.Provider, fallback string) (ht
 		},
 		AllowFrom: c.AllowFrom, Roles: c.rules(), Users: b.users, Count: b.store.CountUsers, Accounts: accounts(list),
 		Environments: b.config.environmentNames(), Throttle: b.throttle, Journal: b.audit.Event,
+		Insight: insight.Searcher{Finder: b.store}, Counts: b.store,
 	})
 }
 
