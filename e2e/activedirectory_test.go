@@ -56,6 +56,7 @@ func (b *bridge) explain(user string, patterns ...string) {
 }
 
 func TestExplainADomainsUsers(t *testing.T) {
+	t.Parallel()
 	b, dc := newDomainBridge(t, "allow_groups: [staff, 'Domain Users']\n    deny_groups: [contractors]")
 	dc.SetLockout(t, 5, 30*time.Minute)
 	b.enrol("alice")
@@ -84,6 +85,7 @@ func TestExplainADomainsUsers(t *testing.T) {
 
 // TestExplainFollowsFailures: those that idbridge counts, and those that the domain does.
 func TestExplainFollowsFailures(t *testing.T) {
+	t.Parallel()
 	b, dc := newDomainBridge(t, "")
 	dc.SetLockout(t, 3, 30*time.Minute)
 	n := b.serve()
@@ -104,6 +106,7 @@ func TestExplainFollowsFailures(t *testing.T) {
 
 // TestExplainWhenNobodyAnswers says so, by its exit code too, in words and in JSON.
 func TestExplainWhenNobodyAnswers(t *testing.T) {
+	t.Parallel()
 	b, dc := newDomainBridge(t, "")
 	dc.Kill()
 	out, err := b.try("explain", "--config", b.configure(1, 2), "alice", "-o", "json")
@@ -129,6 +132,7 @@ func TestExplainWhenNobodyAnswers(t *testing.T) {
 
 // TestExplainAnLDAPUser: without a domain around it.
 func TestExplainAnLDAPUser(t *testing.T) {
+	t.Parallel()
 	b := newBridge(t)
 	b.importUsers()
 	b.explain(testenv.SlapdUser(3), `ok    provider +corp, the default`, `ok    filter +\(&\(objectClass=person\)\(uid=user00003\)\) below`,
@@ -139,6 +143,7 @@ func TestExplainAnLDAPUser(t *testing.T) {
 
 // TestCheckExplainsADomain as an administrator reads it, and as a program does.
 func TestCheckExplainsADomain(t *testing.T) {
+	t.Parallel()
 	b, dc := newDomainBridge(t, "")
 	dc.SetLockout(t, 5, 30*time.Minute)
 	out := b.run("", "check", "--config", b.configure(1, 2))

@@ -82,6 +82,7 @@ func (e *entraDoor) signInAtEntra(p *chromium.Page, who *entra.Person) int {
 
 // The whole journey by OpenID Connect: Entra's page, back to the portal, a sign-in token, Service Studio's call with it.
 func TestEntraJourney(t *testing.T) {
+	t.Parallel()
 	e := withEntra(t)
 	e.node = e.serve()
 	p := e.chromium()
@@ -104,6 +105,7 @@ func TestEntraJourney(t *testing.T) {
 
 // By SAML the same person is another account of the same IT user, as the configuration shares them.
 func TestEntraJourneyBySAML(t *testing.T) {
+	t.Parallel()
 	e := withEntra(t)
 	e.node = e.serve()
 	p := e.chromium()
@@ -117,6 +119,7 @@ func TestEntraJourneyBySAML(t *testing.T) {
 
 // TestEntraRefuses: the person reads a page with a number; the number leads the administrator to Entra's own words.
 func TestEntraRefuses(t *testing.T) {
+	t.Parallel()
 	e := withEntra(t)
 	e.node = e.serve()
 	p := e.chromium()
@@ -139,6 +142,7 @@ func TestEntraRefuses(t *testing.T) {
 
 // TestEntraCheck: what an administrator reads before users notice.
 func TestEntraCheck(t *testing.T) {
+	t.Parallel()
 	e := withEntra(t)
 	out, _ := e.try("check", "--config", e.configure(1, 2))
 	u, err := url.Parse(e.url)

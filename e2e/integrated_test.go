@@ -72,6 +72,7 @@ func (b *bridge) capable(n *node, environment string) string {
 // TestIntegratedAuthentication: a web server in front has authenticated a Windows user; the domain says whether the
 // account may still sign in, without a password and never from memory.
 func TestIntegratedAuthentication(t *testing.T) {
+	t.Parallel()
 	b, dc := newDomainBridge(t, "deny_groups: [contractors]\n  - {id: glass, type: local, match: {pattern: 'bg-.*'}}")
 	b.more = "    integrated_authentication: true\n"
 	b.write("users2.csv", "username,active,id:production\nbg-ann,true,31\nprimary,true,32\n")
@@ -139,6 +140,7 @@ func TestIntegratedAuthentication(t *testing.T) {
 
 // TestIntegratedAuthenticationNeedsADirectory: where no provider can look a name up, it is not offered.
 func TestIntegratedAuthenticationNeedsADirectory(t *testing.T) {
+	t.Parallel()
 	b := emptyBridge(t)
 	b.providers = func() string { return "  - {id: glass, type: local, match: {default: true}}\n" }
 	b.more = "    integrated_authentication: true\n"

@@ -16,6 +16,7 @@ const lockoutThreshold = 5
 // TestTwoProcessesNeverLockAnAccount: the throttle, on either store, ends the guessing long before the domain would
 // lock the account, and the right password works as soon as the throttle allows.
 func TestTwoProcessesNeverLockAnAccount(t *testing.T) {
+	t.Parallel()
 	for name, store := range map[string]func(*testing.T) string{
 		"sqlite":     func(*testing.T) string { return "driver: sqlite\n  path: idbridge.db" },
 		"postgresql": func(t *testing.T) string { return "driver: postgres\n  dsn: " + testenv.Postgres(t).DSN },
@@ -23,7 +24,7 @@ func TestTwoProcessesNeverLockAnAccount(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b, dc := newDomainBridgeOn(t, store(t), "lockout_margin: 1")
-			b.extra = "refusal_time: 10ms\nthrottle: {steps: [{failures: 2, block: 10s}], window: 10s}\n"
+			b.extra = "refusal_time: 10ms\nthrottle: {steps: [{failures: 2, block: 20s}], window: 20s}\n"
 			dc.SetLockout(t, lockoutThreshold, time.Hour)
 			nodes := []*node{b.serve(), b.serve()}
 			seen := b.guess(dc, nodes)
@@ -40,6 +41,7 @@ func TestTwoProcessesNeverLockAnAccount(t *testing.T) {
 
 // TestTheDomainsOwnCountProtects where the throttle would let far more through than the domain bears.
 func TestTheDomainsOwnCountProtects(t *testing.T) {
+	t.Parallel()
 	b, dc := newDomainBridge(t, "lockout_margin: 2")
 	b.extra = "refusal_time: 10ms\nthrottle: {steps: [{failures: 1000, block: 1s}]}\n"
 	dc.SetLockout(t, lockoutThreshold, time.Hour)
@@ -89,7 +91,7 @@ func (b *bridge) guess(dc *testenv.SambaDC, nodes []*node) map[string]int {
 // rightPasswordWorks as soon as the throttle lets it through, on either process.
 func (b *bridge) rightPasswordWorks(nodes []*node) {
 	b.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if a := b.must(nodes[0], "lockme", testenv.SambaPassword("lockme")); a.Success && a.UserID == 14 {
 			break
 		}

@@ -13,6 +13,7 @@ import (
 
 // The README's five minutes, step by step, against a real directory: what it says must be all there is to it.
 func TestTheReadmesFiveMinutes(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -101,6 +101,7 @@ func (s *samlDoor) refusedWith(reason string) {
 
 // Each way in which a real identity provider signs, encrypts and names people, through a real browser.
 func TestSAMLVariantsInABrowser(t *testing.T) {
+	t.Parallel()
 	s := newSAMLDoor(t, []samlVariant{
 		{"signed-response", "}\n    want_signed: response", testenv.SAMLParty{SignResponse: true}},
 		{"signed-assertion", "}\n    want_signed: assertion", testenv.SAMLParty{SignAssertion: true}},
@@ -126,6 +127,7 @@ func TestSAMLVariantsInABrowser(t *testing.T) {
 
 // People who begin at the identity provider come in where that is allowed, and only there.
 func TestSAMLFromTheProvidersOwnPage(t *testing.T) {
+	t.Parallel()
 	s := newSAMLDoor(t, []samlVariant{
 		{"refusing", "}", testenv.SAMLParty{SignAssertion: true}},
 		{"allowing", "}\n    idp_initiated: true", testenv.SAMLParty{SignAssertion: true}},
@@ -142,9 +144,16 @@ func TestSAMLFromTheProvidersOwnPage(t *testing.T) {
 	s.welcomed()
 }
 
+// ssoAndAnother are two, so that the first page stays.
+func ssoAndAnother() []samlVariant {
+	party := testenv.SAMLParty{SignAssertion: true}
+	return []samlVariant{{"sso", "}", party}, {"another", "}", party}}
+}
+
 // Signing out here signs out there, and the other way round.
 func TestSAMLSingleLogoutInABrowser(t *testing.T) {
-	s := newSAMLDoor(t, []samlVariant{{"sso", "}", testenv.SAMLParty{SignAssertion: true}}})
+	t.Parallel()
+	s := newSAMLDoor(t, ssoAndAnother())
 	party := s.party(samlVariant{id: "sso", party: testenv.SAMLParty{SignAssertion: true}})
 	party.SLO = s.url + "/saml/sso/slo"
 	s.idp.Register(t, party)
@@ -170,7 +179,8 @@ func (s *samlDoor) signedOut() {
 
 // The identity provider changes its certificate between two sign-ins; then it is down, and signing out still works here.
 func TestSAMLProviderChangesAndFails(t *testing.T) {
-	s := newSAMLDoor(t, []samlVariant{{"sso", "}", testenv.SAMLParty{SignAssertion: true}}})
+	t.Parallel()
+	s := newSAMLDoor(t, ssoAndAnother())
 	s.signInAt("sso")
 	s.welcomed()
 	s.p.ForgetCookies()

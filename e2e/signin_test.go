@@ -21,6 +21,7 @@ import (
 // The four clients that are not ours sign user00042 in through the real program and a real slapd; a wrong password, an
 // unknown user and a wrong code read the same to each of them.
 func TestForeignClientsSignIn(t *testing.T) {
+	t.Parallel()
 	b := newBridge(t)
 	b.importUsers()
 	bob := b.enrol(testenv.SlapdUser(7))
@@ -64,6 +65,7 @@ func atoi(s string) (n int) {
 }
 
 func TestSecondFactorThroughThePluginDoor(t *testing.T) {
+	t.Parallel()
 	b := newBridge(t)
 	b.importUsers()
 	user, password := testenv.SlapdUser(1), testenv.SlapdPassword(testenv.SlapdUser(1))
@@ -131,6 +133,7 @@ func (b *bridge) reasons(user string) (all []string) {
 
 // Two nodes on one PostgreSQL: one code signs in once, and the limit of failures holds for both together.
 func TestTwoNodesOnPostgreSQL(t *testing.T) {
+	t.Parallel()
 	b := newBridge(t)
 	b.store = "driver: postgres\n  dsn: " + testenv.Postgres(t).DSN
 	b.importUsers()
@@ -193,6 +196,7 @@ func (b *bridge) verifyAudit() {
 
 // kill -9 in the middle of sign-ins: every sign-in that was answered is in the audit, and the chain is whole.
 func TestKillNineLosesNoAnsweredSignIn(t *testing.T) {
+	t.Parallel()
 	b := newBridge(t)
 	b.importUsers()
 	n := b.serve()
@@ -251,6 +255,7 @@ func TestKillNineLosesNoAnsweredSignIn(t *testing.T) {
 // A directory that dies while people sign in: with a second one nobody notices; with none the answer is "try again", and
 // nothing is counted.
 func TestDirectoriesComeAndGo(t *testing.T) {
+	t.Parallel()
 	b := newBridge(t)
 	second := testenv.Slapd(t, testenv.SlapdConfig{Users: usersInDirectory, CA: b.slapd.CA})
 	b.urls = []string{b.slapd.URL, second.URL}
@@ -279,6 +284,7 @@ func TestDirectoriesComeAndGo(t *testing.T) {
 
 // The canary: a password and a code that were typed are nowhere in what the bridge wrote.
 func TestCanaryIsWrittenNowhere(t *testing.T) {
+	t.Parallel()
 	b := newBridge(t)
 	b.importUsers()
 	user := testenv.SlapdUser(5)

@@ -263,7 +263,6 @@ func (v *visit) signOut() error {
 	if err := v.leave(); err != nil {
 		return err
 	}
-	v.w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 	return v.signOutThere()
 }
 

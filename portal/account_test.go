@@ -117,7 +117,7 @@ func TestOwnSessions(t *testing.T) {
 	phone.signIn("ann")
 	before := desk.cookie(sessionCookie)
 	out := desk.post("/signout").wants(t, "signing out", http.StatusSeeOther, "/signedout")
-	if out.header.Get("Clear-Site-Data") == "" || desk.cookie(sessionCookie) != "" {
+	if out.header.Get("Clear-Site-Data") != `"cache", "storage"` || desk.cookie(sessionCookie) != "" {
 		t.Error("the browser keeps something")
 	}
 	desk.client.Jar.SetCookies(mustURL(desk), []*http.Cookie{{Name: sessionCookie, Value: before, Path: "/", Secure: true}})
@@ -134,7 +134,9 @@ func TestSignOutEverywhere(t *testing.T) {
 	phone.signIn("ann")
 	desk.post("/account/tokens", "once", "1")
 	desk.get("/account/signout-everywhere").wants(t, "the question", http.StatusOK, "Sign out everywhere?")
-	desk.post("/account/signout-everywhere").wants(t, "doing it", http.StatusSeeOther, "/signedout")
+	if out := desk.post("/account/signout-everywhere").wants(t, "doing it", http.StatusSeeOther, "/signedout"); out.header.Get("Clear-Site-Data") == "" {
+		t.Error("the browser keeps something")
+	}
 	phone.get("/account").wants(t, "the other browser", http.StatusSeeOther)
 	if n := len(r.tokens(t)); n != 0 {
 		t.Errorf("%d tokens are left", n)
@@ -210,6 +212,26 @@ func TestDevices(t *testing.T) {
 		FactorRemoved, FactorRemoved}; !slices.Equal(got, want) {
 		t.Errorf("recorded %v, want %v", got, want)
 	}
+}
+
+// Who has lost the telephone removes it, and sets up another, with recovery codes; each works once.
+func TestALostDevice(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	b.signIn("ann")
+	shown := b.post("/account/factors/add").wants(t, "the picture", http.StatusOK)
+	id, secret := hidden(t, shown, "enrolment"), strings.ReplaceAll(secretText.FindString(shown.body), " ", "")
+	codes := recoveryText.FindAllString(b.post("/account/factors/confirm", "enrolment", id, "code", r.code(secret)).body, -1)
+	for i := range codes {
+		codes[i] = strings.TrimSuffix(strings.TrimPrefix(codes[i], "<code>"), "</code>")
+	}
+	b.get("/account/factors/remove?id="+id).wants(t, "the question", http.StatusOK, `name="recovery"`, "You do not have your telephone?")
+	b.post("/account/factors/remove", "id", id, "recovery", "BCDF-BCDF-BCDF-BCDF-BCDF").
+		wants(t, "a wrong one", http.StatusUnauthorized, "This recovery code is not right", `<details class="other" open>`, `value="`+id+`"`)
+	b.post("/account/factors/add", "recovery", codes[0]).wants(t, "adding", http.StatusOK, "<svg")
+	b.post("/account/factors/remove", "id", id, "recovery", codes[0]).wants(t, "the same again", http.StatusUnauthorized, "was used already")
+	b.follow(b.post("/account/factors/remove", "id", id, "recovery", " "+strings.ToLower(codes[1]))).
+		wants(t, "removing", http.StatusOK, "The device was removed")
 }
 
 // Without a device to prove it with, only a fresh sign-in may set one up.

@@ -73,6 +73,11 @@ func TestABreakGlassAccount(t *testing.T) {
 	if err != nil || len(sessions) != 1 || sessions[0].Identity.Provider != "glass" || sessions[0].Expires.After(account.ActiveUntil) {
 		t.Errorf("the session outlives the window, %s: %+v, %v", account.ActiveUntil, sessions, err)
 	}
+	b.post("/account/tokens", "once", "1").wants(t, "a token", http.StatusOK)
+	tokens, err := r.store.Tokens(t.Context(), r.user("bg-ann").Key, r.clock())
+	if err != nil || len(tokens) != 1 || tokens[0].Expires.After(account.ActiveUntil) {
+		t.Errorf("the token outlives the window, %s: %+v, %v", account.ActiveUntil, tokens, err)
+	}
 }
 
 // problem is what a page says was wrong.

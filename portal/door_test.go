@@ -159,8 +159,10 @@ func (r *rig) failTo(n int) {
 	}
 }
 
+const fewMinutes = "Too many failed login attempts. Please try again in a few minutes."
+
 // Twenty failures from one address block it for five minutes, fifty for an hour, whoever tries, at every step, and with the
-// right password too.
+// right password too. The texts are the platform's.
 func TestLimitByAddress(t *testing.T) {
 	r := newRig(t)
 	b := r.browser()
@@ -168,12 +170,12 @@ func TestLimitByAddress(t *testing.T) {
 	b.signIn("ann")
 	r.failTo(19)
 	b.post("/login/code", "code", "000000").wants(t, "the twentieth", http.StatusUnauthorized, "The code is not right")
-	b.post("/login/code", "code", "000000").wants(t, "a code after twenty", http.StatusTooManyRequests, "Wait 5 minutes")
-	r.browser().signIn("bob").wants(t, "after twenty", http.StatusTooManyRequests, "from your network. Wait 5 minutes")
+	b.post("/login/code", "code", "000000").wants(t, "a code after twenty", http.StatusTooManyRequests, fewMinutes)
+	r.browser().signIn("bob").wants(t, "after twenty", http.StatusTooManyRequests, fewMinutes)
 	r.later(5*time.Minute + time.Second)
 	r.browser().signIn("bob").wants(t, "five minutes later", http.StatusForbidden, "let your browser finish its check")
 	r.failTo(50)
-	r.browser().signIn("bob").wants(t, "after fifty", http.StatusTooManyRequests, "Wait 60 minutes")
+	r.browser().signIn("bob").wants(t, "after fifty", http.StatusTooManyRequests, "Too many failed login attempts. Please try again in 60 minutes.")
 }
 
 // The public URL comes from the configuration: a Host that somebody made up is nowhere in an answer.

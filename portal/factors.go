@@ -15,6 +15,14 @@ import (
 // typedCode is a code without the spaces that authenticator apps show in it.
 func typedCode(r *http.Request) string { return strings.ReplaceAll(r.PostForm.Get("code"), " ", "") }
 
+// typedProof is the code, or else the recovery code, that a form brings, and the text for when it is wrong.
+func typedProof(r *http.Request) (code, problem string) {
+	if recovery := strings.TrimSpace(r.PostForm.Get("recovery")); recovery != "" {
+		return recovery, "problem.recovery"
+	}
+	return typedCode(r), "problem.code"
+}
+
 // showSecret makes a new device and shows its secret.
 func (v *visit) showSecret(user authn.ITUser, action string) error {
 	e, err := v.Factors.Enrol(v.r.Context(), user)
@@ -101,9 +109,10 @@ func (v *visit) prove(view confirmView) (answered bool, err error) {
 		}
 		return false, nil
 	}
+	code, problem := typedProof(v.r)
 	if _, err = v.mayTry(); err == nil {
 		var proof authn.FactorProof
-		if proof, err = v.Factors.Check(ctx, v.itUser(), typedCode(v.r)); err == nil {
+		if proof, err = v.Factors.Check(ctx, v.itUser(), code); err == nil {
 			err = v.Factors.Accept(ctx, proof)
 		}
 		v.tried(err)
@@ -118,9 +127,9 @@ func (v *visit) prove(view confirmView) (answered bool, err error) {
 	if told := v.tellRefused(err); told != nil {
 		return true, told
 	}
-	v.Problem, view.NeedsCode = text, true
+	v.Problem, view.NeedsCode, view.Recovery = text, true, v.r.PostForm.Has("recovery")
 	if authn.KindOf(err) == authn.BadCredentials {
-		v.Problem = v.text("problem.code")
+		v.Problem = v.text(problem)
 	}
 	return true, v.ask(view)
 }

@@ -37,11 +37,11 @@ func gallery(f frame) []struct {
 		name, page string
 		view       any
 	}{
-		{"signin", "signin", signInView{frame: f, Passwords: true}},
-		{"signin-choice", "signin", signInView{frame: bad, Passwords: true, Username: "ana.ferreira", Redirects: redirects}},
+		{"signin", "signin", signInView{frame: f, Passwords: true, Focus: "username"}},
+		{"signin-choice", "signin", signInView{frame: bad, Passwords: true, Username: "ana.ferreira", Redirects: redirects, Focus: "password"}},
 		{"signin-redirects", "signin", signInView{frame: f, Redirects: redirects}},
-		{"code", "code", codeView{frame: f, Username: "ana.ferreira"}},
-		{"code-recovery", "code", codeView{frame: bad, Username: "ana.ferreira", Recovery: true}},
+		{"code", "code", codeView{frame: f, Username: "ana.ferreira", Action: "/login/code"}},
+		{"code-recovery", "code", codeView{frame: bad, Username: "ana.ferreira", Action: "/login/code", Recovery: true}},
 		{"invite", "invite", inviteView{frame: f, Username: "ana.ferreira"}},
 		{"enrol", "enrol", enrolView{frame: f, ID: "x", Account: "ana.ferreira", Secret: "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP",
 			QR: testQR(), Action: "/login/enrol", NoFocus: true}},
@@ -66,6 +66,8 @@ func gallery(f frame) []struct {
 			FirstUse: at.Add(5 * time.Minute), Lifetime: "10 hours"}},
 		{"confirm", "confirm", confirmView{frame: signed, Title: "Remove this device?", Question: "Its codes will no longer sign you in.",
 			Button: "Remove device", Action: "/account/factors/remove", NeedsCode: true, Danger: true}},
+		{"confirm-lost", "confirm", confirmView{frame: bad, Title: "Remove this device?", Question: "Its codes will no longer sign you in.",
+			Button: "Remove device", Action: "/account/factors/remove", NeedsCode: true, Danger: true, Recovery: true, NoFocus: true}},
 		{"error", "error", errorView{frame: f, Title: "Please try again in a moment",
 			Explain: "A system that is needed to sign you in does not answer. Nothing was counted against you.", ID: "3f9a0c1d2e4b5a6978"}},
 		{"signedout", "signedout", signedOutView{f}},

@@ -65,14 +65,22 @@ func (v *visit) signIn() error {
 }
 
 func (v *visit) showSignIn(status int, username string) error {
-	view := signInView{frame: v.frame, Username: username}
+	view := signInView{frame: v.frame, Username: username, Focus: "username"}
+	if username != "" {
+		view.Focus = "password"
+	}
 	usual, _ := v.r.Cookie(v.names.usual)
 	for _, c := range v.Flow.Choices() {
 		view.Passwords = view.Passwords || c.Password
 		if c.Redirect {
-			view.Redirects = append(view.Redirects, choice{c.ID, c.Label, usual != nil && usual.Value == c.ID})
+			last := usual != nil && usual.Value == c.ID
+			view.Redirects = append(view.Redirects, choice{c.ID, c.Label, last})
+			if last && username == "" {
+				view.Focus = "choice"
+			}
 		}
 	}
+	view.Only = !view.Passwords && len(view.Redirects) == 1 && v.Problem == "" && v.Notice == ""
 	var err error
 	if view.Challenge, err = v.challenge(); err != nil {
 		return err
@@ -86,6 +94,10 @@ func (v *visit) password() error {
 	if choice, found := v.Flow.Route(username); found && !choice.Password && choice.Redirect {
 		return v.beginAt(choice)
 	}
+	if v.r.PostForm.Get("password") == "" { // the name was typed first, as some of us do: it is no attempt
+		v.Problem = v.text("signin.empty")
+		return v.showSignIn(http.StatusUnprocessableEntity, username)
+	}
 	handle, err := v.tryPassword(username)
 	if err != nil {
 		status, text, ok := v.problem(err)
@@ -97,6 +109,7 @@ func (v *visit) password() error {
 	}
 	v.Handle = handle
 	v.setLoginCookie(handle, false)
+	v.rememberUsual("")
 	return v.onward()
 }
 
@@ -131,8 +144,7 @@ func (v *visit) beginAt(c authn.Choice) error {
 		return err
 	}
 	v.setLoginCookie(handle, true)
-	http.SetCookie(v.w, &http.Cookie{Name: v.names.usual, Value: c.ID, Path: "/", Secure: true, HttpOnly: true,
-		SameSite: http.SameSiteLaxMode, MaxAge: 365 * 24 * 60 * 60})
+	v.rememberUsual(c.ID)
 	return v.sendTo(leaveView{frame: v.frame, Provider: c.Label}, to)
 }
 
@@ -227,7 +239,7 @@ func (v *visit) showStage(status int, stage authn.Stage, l authn.Login) error {
 	name := accountName(l)
 	switch stage {
 	case authn.StageCode:
-		return v.show(status, "code", codeView{frame: v.frame, Username: name, Recovery: v.r.PostForm.Has("recovery")})
+		return v.show(status, "code", codeView{frame: v.frame, Username: name, Action: "/login/code", Recovery: v.r.PostForm.Has("recovery")})
 	case authn.StageChange:
 		return v.show(status, "password", passwordView{frame: v.frame, Username: name})
 	case authn.StageInvite:
@@ -282,10 +294,7 @@ func (v *visit) again(problem string, refused error) error {
 
 // code proves the second factor, with a code or a recovery code.
 func (v *visit) code() error {
-	code, problem := typedCode(v.r), "problem.code"
-	if recovery := strings.TrimSpace(v.r.PostForm.Get("recovery")); recovery != "" {
-		code, problem = recovery, "problem.recovery"
-	}
+	code, problem := typedProof(v.r)
 	return v.step(problem, func() error { return v.Flow.Code(v.r.Context(), v.Visit, code) })
 }
 

@@ -1,8 +1,10 @@
 package portal
 
 import (
+	"fmt"
 	"html"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -56,6 +58,71 @@ func TestRefusalsAtTheDoor(t *testing.T) {
 	}
 }
 
+// Three failures of a user block that user for a moment, and a name that nobody has no less: the block tells nobody apart.
+func TestLimitByUser(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	b := r.browser()
+	for i, user := range []string{"ann", "nothere"} {
+		b.header.Set("X-Forwarded-For", fmt.Sprint("192.0.2.", i)) // so that only the user's own limit is met
+		for n := range 3 {
+			b.post("/login", "username", user, "password", fmt.Sprint("wrong ", n)).wants(t, user, http.StatusUnauthorized, "is not right")
+		}
+		b.signIn(user).wants(t, user+" after three", http.StatusTooManyRequests, fewMinutes, `value="`+user+`"`)
+	}
+	r.later(31 * time.Second)
+	b.signIn("ann").wants(t, "half a minute later", http.StatusSeeOther, "/account")
+}
+
+// A name without a password is no attempt: it is asked for, and a name with a domain that signs in elsewhere needs none.
+func TestTheNameFirst(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	for range 6 {
+		b.post("/login", "username", "ann").wants(t, "the name alone", http.StatusUnprocessableEntity, "type your password too",
+			`value="ann"`, `maxlength="1024" autofocus`)
+	}
+	if p := b.get("/login"); strings.Contains(p.body, "data-challenge") || strings.Contains(p.body, `autocomplete="current-password" required`) {
+		t.Error("it was counted, or the browser insists on a password where a name may do without")
+	}
+	b.signIn("ann").wants(t, "with the password", http.StatusSeeOther, "/account")
+}
+
+// The page knows how this browser signed in the last time.
+func TestTheUsualProvider(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	const marked = `autofocus>Sign in with Partner login <span class="sub">last used</span>`
+	if p := b.get("/login"); strings.Contains(p.body, "last used") || !strings.Contains(p.body, `maxlength="256" autofocus`) {
+		t.Error("a provider is marked that was never used")
+	}
+	b.post("/login/begin", "provider", "idp")
+	b.get("/login").wants(t, "the button was used", http.StatusOK, marked)
+	b.signIn("bob")
+	b.post("/signout")
+	if p := b.get("/login"); strings.Contains(p.body, "last used") {
+		t.Error("marked after a password")
+	}
+}
+
+// Where there is nothing to choose, the browser goes on by itself, unless there is something to read first.
+func TestTheOnlyProvider(t *testing.T) {
+	r := newRig(t)
+	two := r.browser().get("/login")
+	r.portal.Flow = r.flow(authn.Provider{ID: "idp", Label: "Partner login", Redirect: r.idp})
+	b := r.browser()
+	const onward = `action="/login/begin" data-submit>`
+	b.get("/login").wants(t, "the first page", http.StatusOK, onward, "Sign in with Partner login")
+	for what, p := range map[string]page{
+		"a notice":  b.get("/login?notice=expired"),
+		"a problem": b.post("/login", "username", "ann", "password", "x"),
+		"a choice":  two,
+	} {
+		if strings.Contains(p.body, onward) {
+			t.Errorf("%s: the browser leaves", what)
+		}
+	}
+}
+
 func TestTheCodeOnTheWay(t *testing.T) {
 	r := newRig(t)
 	secret := r.enrol("ann")
@@ -73,6 +140,10 @@ func TestTheCodeOnTheWay(t *testing.T) {
 	other := r.browser()
 	other.signIn("ann")
 	other.post("/login/code", "code", code).wants(t, "the same code again", http.StatusUnauthorized, "was used already")
+	r.later(time.Minute)
+	late := r.code(secret)
+	r.later(30 * time.Second)
+	other.post("/login/code", "code", late).wants(t, "from a clock that is half a minute slow", http.StatusSeeOther, "/account")
 }
 
 // A required factor that is missing: an administrator's code, a device, recovery codes, and then the account.

@@ -90,7 +90,7 @@ func (v *visit) showError(err error) {
 func (v *visit) problem(err error) (status int, text string, ok bool) {
 	var address addressError
 	switch kind := authn.KindOf(err); {
-	case errors.As(err, &address):
+	case errors.As(err, &address) && address.minutes > aFew:
 		return http.StatusTooManyRequests, v.text("problem.address", address.minutes), true
 	case errors.Is(err, errProof):
 		return http.StatusForbidden, v.text("problem.proof"), true
@@ -115,6 +115,9 @@ func (v *visit) problem(err error) (status int, text string, ok bool) {
 	}
 	return 0, "", false
 }
+
+// aFew are as many minutes as the platform's own text for a short block calls few.
+const aFew = 5
 
 func isExpiry(err error) bool {
 	reason := authn.ReasonOf(err)

@@ -197,27 +197,17 @@ func (r *rig) config() Config {
 	throttle := authn.NewThrottle(r.store, authn.DefaultSteps(), authn.DefaultWindow, r.clock)
 	r.factors, err = mfa.New(mfa.Config{Store: r.store, Sealer: ring, Throttle: throttle, Issuer: "Example", Now: r.clock})
 	r.must(err)
-	match := itusers.Match{Attribute: "username", Template: "{0}", Shared: true}
-	users, err := itusers.NewDirectory(r.store, map[string]itusers.Match{"corp": match, "idp": match}, r.clock)
-	r.must(err)
 	any := func(n string) (string, bool) { return n, !strings.Contains(n, "@") }
 	partner := func(n string) (string, bool) { return n, strings.HasSuffix(n, "@idp.example.test") }
-	policy := func(authn.Identity) authn.FactorPolicy { r.mu.Lock(); defer r.mu.Unlock(); return r.policy }
-	service, err := authn.NewService(authn.Config{
-		Providers: []authn.Provider{
-			{ID: "corp", Label: "Corporate directory", Match: any, Password: r.corp, ChangePassword: r.corp.change},
-			{ID: "idp", Label: "Partner login", Match: partner, Redirect: r.idp, SignOut: r.idp.signOut},
-		},
-		Users: users, Factors: r.factors, Policy: policy, Throttle: throttle, Auditor: noAudit{}, Tokens: r.store,
-		RefusalTime: -1, Now: r.clock,
-	})
-	r.must(err)
 	pages, err := templates.New("")
 	r.must(err)
 	return Config{
-		Pages: pages, Flow: authn.NewFlow(service, r.store, r.factors, 0), Roster: r.store, Tokens: r.store, Factors: r.factors,
+		Pages: pages, Flow: r.flow(
+			authn.Provider{ID: "corp", Label: "Corporate directory", Match: any, Password: r.corp, ChangePassword: r.corp.change},
+			authn.Provider{ID: "idp", Label: "Partner login", Match: partner, Redirect: r.idp, SignOut: r.idp.signOut}),
+		Roster: r.store, Tokens: r.store, Factors: r.factors,
 		Sessions:  authn.Sessions{Store: r.store, Idle: authn.DefaultSessionIdle, Life: authn.DefaultSessionLife, Now: r.clock},
-		Addresses: authn.NewThrottle(r.store, AddressSteps(), authn.DefaultWindow, r.clock), Once: r.store, Policy: policy,
+		Addresses: authn.NewThrottle(r.store, AddressSteps(), authn.DefaultWindow, r.clock), Once: r.store, Policy: r.policyOf,
 		Proofs: &altcha.Issuer{Key: []byte("a key for tests, of thirty-two b"), Life: altcha.DefaultLife, Now: r.clock,
 			Once: func(ctx context.Context, nonce string, expires time.Time) (bool, error) {
 				return r.store.UseOnce(ctx, "altcha", nonce, expires)
@@ -231,6 +221,25 @@ func (r *rig) config() Config {
 		},
 		Log: slog.New(slog.NewTextHandler(&r.logged, nil)),
 	}
+}
+
+func (r *rig) policyOf(authn.Identity) authn.FactorPolicy {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.policy
+}
+
+// flow signs people in at the providers given.
+func (r *rig) flow(providers ...authn.Provider) *authn.Flow {
+	match := itusers.Match{Attribute: "username", Template: "{0}", Shared: true}
+	users, err := itusers.NewDirectory(r.store, map[string]itusers.Match{"corp": match, "idp": match}, r.clock)
+	r.must(err)
+	service, err := authn.NewService(authn.Config{
+		Providers: providers, Users: users, Factors: r.factors, Policy: r.policyOf, Auditor: noAudit{}, Tokens: r.store,
+		Throttle: authn.NewThrottle(r.store, authn.DefaultSteps(), authn.DefaultWindow, r.clock), RefusalTime: -1, Now: r.clock,
+	})
+	r.must(err)
+	return authn.NewFlow(service, r.store, r.factors, 0)
 }
 
 // browser keeps cookies and follows nothing by itself.

@@ -108,8 +108,9 @@ func (v *visit) adopt(handle authn.Secret, row authn.Session) error {
 	return v.cookies.Save(v.r, v.w, s)
 }
 
-// leave ends the browser's session.
+// leave ends the browser's session, and lets the browser forget what it has seen.
 func (v *visit) leave() error {
+	v.w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 	s, err := v.cookies.Get(v.r, v.names.session)
 	if err != nil {
 		return err
@@ -124,6 +125,16 @@ func (v *visit) loginCookie() authn.Secret {
 		return ""
 	}
 	return authn.Secret(c.Value)
+}
+
+// rememberUsual keeps which provider's button was pressed the last time; none when it was a password.
+func (v *visit) rememberUsual(provider string) {
+	c := &http.Cookie{Name: v.names.usual, Value: provider, Path: "/", Secure: true, HttpOnly: true,
+		SameSite: http.SameSiteLaxMode, MaxAge: 365 * 24 * 60 * 60}
+	if provider == "" {
+		c.MaxAge = -1
+	}
+	http.SetCookie(v.w, c)
 }
 
 // setLoginCookie binds a sign-in under way to this browser; without a handle it forgets it. The answer of an identity

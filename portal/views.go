@@ -69,6 +69,8 @@ type signInView struct {
 	Username  string // as it was typed before
 	Passwords bool   // there is a provider that takes passwords
 	Redirects []choice
+	Only      bool   // there is nothing to choose and nothing to tell: the browser goes on by itself
+	Focus     string // where typing begins: username, password, choice
 	Challenge *challengeView
 }
 
@@ -88,6 +90,8 @@ type challengeView struct {
 type codeView struct {
 	frame
 	Username string
+	Action   string
+	Fields   []field
 	Recovery bool // the recovery code was the problem
 	NoFocus  bool
 }
@@ -189,6 +193,7 @@ type confirmView struct {
 	Title, Question, Button, Action string
 	Fields                          []field
 	NeedsCode, Danger, NoFocus      bool
+	Recovery                        bool   // the recovery code was the problem
 	Back                            string // where not doing it leads; empty: one can only start over
 }
 
