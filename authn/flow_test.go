@@ -279,6 +279,9 @@ func TestFlowThrottlesLikeThePlugin(t *testing.T) {
 	f.wantRefusal(t, err, authn.Locked, "throttled")
 	_, err = f.signIn(t, "ann", "pw-ann")
 	wantError(t, err, authn.Locked, "throttled")
+	if d := f.journal.last(t); d.ITUser != "ann" {
+		t.Errorf("recorded for %q: its owner would not see it", d.ITUser)
+	}
 }
 
 func TestFlowNeedsAnIDOnNoEnvironment(t *testing.T) {

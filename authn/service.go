@@ -193,6 +193,7 @@ func (s *Service) withPassword(ctx context.Context, in *signIn) (Identity, error
 func (s *Service) throttled(ctx context.Context, in *signIn, prove prover) (Identity, error) {
 	attempt, err := s.Throttle.Begin(ctx, in.throttleKey())
 	if err != nil {
+		_ = s.findUser(ctx, in) // so that the record of the refusal has its IT user, who is shown it
 		return Identity{}, err
 	}
 	defer func() { _ = attempt.Abandoned(context.WithoutCancel(ctx)) }() // only a panic leaves it open until here

@@ -182,6 +182,7 @@ func (s *Service) redeem(ctx context.Context, in *signIn) (Identity, error) {
 	var token Token
 	found, err := s.Tokens.UseToken(ctx, tokenHash(letters), func(t *Token) error {
 		now := s.Now()
+		token = *t
 		if err := t.mayUse(in, now); err != nil {
 			return err
 		}
@@ -193,12 +194,24 @@ func (s *Service) redeem(ctx context.Context, in *signIn) (Identity, error) {
 		return nil
 	})
 	if err != nil {
+		s.nameOwner(ctx, in, token)
 		return Identity{}, storeError(err)
 	}
 	if !found {
 		return Identity{}, &Error{Kind: BadCredentials, Reason: reasonTokenUnknown}
 	}
 	return s.tokenOwner(ctx, in, token)
+}
+
+// nameOwner fills in whose token was refused, for the record: its owner is shown it. Who only tries it is not the owner.
+func (s *Service) nameOwner(ctx context.Context, in *signIn, t Token) {
+	if !t.belongsTo(in.Username) {
+		return
+	}
+	in.provider, _ = s.router.byID(t.Identity.Provider)
+	in.account = Account{Identity: t.Identity}
+	in.account.Factors = nil
+	_ = s.findUser(ctx, in)
 }
 
 // mayUse judges the token by itself.

@@ -3,6 +3,7 @@ package authn_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -178,6 +179,13 @@ func TestTokenRefusals(t *testing.T) {
 			b.refused(t, c.user, b.token, c.kind, c.reason)
 			if b.source.binds != 0 {
 				t.Error("a token reached the directory")
+			}
+			owner := "" // who reads of the refusal: never whoever tries a token of somebody else
+			if c.user == "bob" && c.kind != authn.Unavailable && !slices.Contains([]string{"IT user gone", "removed provider"}, name) {
+				owner = "bob"
+			}
+			if d := b.journal.last(t); d.ITUser != owner {
+				t.Errorf("recorded for %q, want %q", d.ITUser, owner)
 			}
 			if len(b.attempts.kept) != 0 {
 				t.Errorf("a token that exists was counted as a guess: %v", b.attempts.kept)

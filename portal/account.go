@@ -116,7 +116,10 @@ func (v *visit) addHistory(ctx context.Context, view *accountView) error {
 func whyRefused(s SignIn) string {
 	switch s.Kind {
 	case authn.BadCredentials:
-		if strings.Contains(s.Reason, "code") {
+		switch {
+		case strings.HasPrefix(s.Reason, "token_"):
+			return "recent.why.token"
+		case strings.Contains(s.Reason, "code"), s.Reason == "wrong_invite":
 			return "recent.why.code"
 		}
 		return "recent.why.password"

@@ -274,12 +274,12 @@ func TestHistory(t *testing.T) {
 			{Time: at, Environment: "production", Kind: authn.BadCredentials, Reason: "wrong_password"},
 			{Time: at, Kind: authn.BadCredentials, Reason: "code_replayed"}, {Time: at, Kind: authn.Locked, Reason: "throttled"},
 			{Time: at, Kind: authn.Locked, Reason: "account_disabled"}, {Time: at, Kind: authn.NotMapped, Reason: "no_it_user"},
-			{Time: at, Kind: authn.Unavailable}, {Time: at, Kind: authn.Untrusted}, {Time: at, Kind: authn.CodeRequired},
+			{Time: at, Kind: authn.BadCredentials, Reason: "token_revoked"}, {Time: at, Kind: authn.Unavailable}, {Time: at, Kind: authn.Untrusted}, {Time: at, Kind: authn.CodeRequired},
 		}}
 	})
 	b := r.browser()
 	b.follow(b.signIn("ann")).wants(t, "the history", http.StatusOK, "192.0.2.9", "2026-11-24 09:30 UTC", "wrong password",
-		"wrong or missing code", "blocked for a while", "may not sign in", "no IT user there", "trouble on our side", "not allowed")
+		"wrong or missing code", "a sign-in token that is not valid", "blocked for a while", "may not sign in", "no IT user there", "trouble on our side", "not allowed")
 }
 
 func TestNamesOfBrowsers(t *testing.T) {
