@@ -1,11 +1,16 @@
 package e2e_test
 
 import (
+	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
 	"encoding/base32"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -374,4 +379,132 @@ func TestPortalChangesADomainPassword(t *testing.T) {
 	if dc.Attribute(t, "mustchange", "pwdLastSet") == "0" {
 		t.Error("the domain still wants a change")
 	}
+}
+
+// The day on which the directory is dead: an administrator comes in with a break-glass account, whose first password is
+// changed on the way, and the platform takes the token.
+func TestPortalBreakGlass(t *testing.T) {
+	t.Parallel()
+	b := newBridge(t)
+	directory := b.providers
+	b.providers = func() string { return directory() + "  - {id: glass, type: local, match: {pattern: 'bg-.+'}}\n" }
+	d := b.withPortal(b.slapd.CA, "")
+	config := b.configure(1, 2)
+	b.run("", "users", "import", "--config", config, b.write("glass.csv", "username,active,id:production\nbg-alice,true,77\n"))
+	first := regexp.MustCompile(`only now: (\S+)`).FindStringSubmatch(b.run("", "breakglass", "add", "--config", config, "bg-alice"))
+	e := b.enrol("bg-alice")
+	d.node = b.serve()
+	b.slapd.Kill()
+	p := d.browser(chromium.Options{})
+	if status := d.enter(p, "bg-alice", first[1]); status != http.StatusUnauthorized {
+		t.Errorf("outside of its window: status %d", status)
+	}
+	b.run("", "breakglass", "activate", "--config", config, "bg-alice", "--for", "1h")
+	if status := d.enter(p, testenv.SlapdUser(1), testenv.SlapdPassword(testenv.SlapdUser(1))); status != http.StatusServiceUnavailable {
+		t.Errorf("a user of the dead directory: status %d", status)
+	}
+	d.enter(p, "bg-alice", first[1])
+	d.at(p, "/login/next", "Enter your code")
+	p.Type("#code", e.next())
+	p.Click("button.primary")
+	d.at(p, "/login/next", "Choose a new password")
+	p.Type("#current", first[1])
+	p.Type("#new", "correct horse battery")
+	p.Type("#again", "correct horse battery")
+	p.Click("button.primary")
+	d.at(p, "/account", "Welcome, ")
+	p.Click("form.inline button.primary")
+	if a := d.must(d.node, "bg-alice", p.Text("#token")); !a.Success || a.UserID != 77 {
+		t.Errorf("with the token: %+v\n%s", a, d.node.Output())
+	}
+	if !slices.ContainsFunc(d.audit(), func(r record) bool { return r.Action == "break-glass portal sign-in" && r.Kind == "ok" }) ||
+		!strings.Contains(d.node.Output(), "break-glass sign-in") {
+		t.Error("it was not loud")
+	}
+}
+
+// Whatever ends a token ends it at once on every node: revoking it, signing out everywhere, disabling the user; and it stays
+// ended when the user is enabled again.
+func TestTokensEndOnEveryNode(t *testing.T) {
+	t.Parallel()
+	for name, store := range map[string]func(*testing.T) string{
+		"sqlite":     func(*testing.T) string { return "driver: sqlite\n  path: idbridge.db" },
+		"postgresql": func(t *testing.T) string { return "driver: postgres\n  dsn: " + testenv.Postgres(t).DSN },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBridge(t)
+			b.store = store(t)
+			d := b.withPortal(b.slapd.CA, "")
+			b.importUsers()
+			d.node = b.serve()
+			b.extra = "" // the other node has no portal
+			other := b.serve()
+			user := testenv.SlapdUser(3)
+			person := d.person()
+			token := func() string {
+				t.Helper()
+				person.post("/login", "username", user, "password", testenv.SlapdPassword(user))
+				token := tokenText.FindString(strings.ReplaceAll(person.post("/account/tokens", "once", rand.Text()), "<wbr>", ""))
+				if a := b.must(other, user, token); !a.Success {
+					t.Fatalf("with the token %q: %+v\n%s", token, a, other.Output())
+				}
+				return token
+			}
+			config := b.configure(1, 2)
+			for what, end := range map[string]func(){
+				"revoked":               func() { person.post("/account/tokens/revoke", "all", "1") },
+				"signed out everywhere": func() { person.post("/account/signout-everywhere") },
+				"disabled":              func() { b.run("", "users", "disable", "--config", config, user) },
+				"enabled again": func() {
+					b.run("", "users", "disable", "--config", config, user)
+					b.run("", "users", "enable", "--config", config, user)
+				},
+			} {
+				b.run("", "users", "enable", "--config", config, user)
+				ended := token()
+				end()
+				for _, n := range []*node{d.node, other} {
+					if a := b.must(n, user, ended); a.Success {
+						t.Errorf("%s: signed in with the token", what)
+					}
+				}
+			}
+		})
+	}
+}
+
+var tokenText = regexp.MustCompile(`(?:[BCDFGHJKLMNPQRSTVWXZ]{4}-){5}[BCDFGHJKLMNPQRSTVWXZ]{4}`)
+
+// visitor is a browser without a screen.
+type visitor struct {
+	*door
+	client *http.Client
+}
+
+func (d *door) person() visitor {
+	d.t.Helper()
+	jar, err := cookiejar.New(nil)
+	d.check(err)
+	trusted := x509.NewCertPool()
+	trusted.AddCert(d.cert)
+	return visitor{d, &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}}}
+}
+
+// post sends a form and returns the page that comes in the end.
+func (v visitor) post(path string, fields ...string) string {
+	v.t.Helper()
+	form := url.Values{}
+	for i := 0; i < len(fields); i += 2 {
+		form.Set(fields[i], fields[i+1])
+	}
+	resp, err := v.client.PostForm(v.url+path, form)
+	v.check(err)
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	v.check(err)
+	if resp.StatusCode != http.StatusOK {
+		v.t.Fatalf("%s: %s\n%s", path, resp.Status, text)
+	}
+	return string(text)
 }

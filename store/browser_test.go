@@ -118,7 +118,11 @@ func testSessions(t *testing.T, open opener) {
 	}
 	_, err = manager(two).SetActive(t.Context(), "sess", true)
 	must(t, err)
+	if _, found, err := one.Session(t.Context(), "b"); found || err != nil {
+		t.Errorf("the session of before, of a user who is enabled again: %v, %v", found, err)
+	}
 
+	must(t, one.AddSession(t.Context(), session("b", user), ""))
 	must(t, one.AddSession(t.Context(), session("c", user), ""))
 	other := userKey(t, one, "othersess")
 	must(t, one.AddSession(t.Context(), session("d", other), ""))
@@ -208,6 +212,23 @@ func testTokens(t *testing.T, open opener) {
 	must(t, err)
 	if list(began) != 0 {
 		t.Error("a revoked token is listed")
+	}
+	again, others := want, want
+	again.ID, again.Hash, others.ID, others.Hash, others.User = "t3", "h3", "t4", "h4", userKey(t, one, "othertok")
+	must(t, one.AddToken(t.Context(), again))
+	must(t, one.AddToken(t.Context(), others))
+	for _, active := range []bool{false, true} {
+		_, err := manager(two).SetActive(t.Context(), "tok", active)
+		must(t, err)
+		for hash, ended := range map[string]bool{"h3": true, "h4": false} {
+			_, err := one.UseToken(t.Context(), hash, func(k *authn.Token) error {
+				if k.Revoked.IsZero() == ended {
+					t.Errorf("%s with its user active %v: revoked %s", hash, active, k.Revoked)
+				}
+				return nil
+			})
+			must(t, err)
+		}
 	}
 }
 

@@ -118,10 +118,13 @@ func addLinks(ctx context.Context, r reader, users map[string]*itusers.User, cho
 }
 
 // putUsers writes users without their links. All old ids go before the first new one comes, so that ids can be
-// exchanged between users.
+// exchanged between users. What is disabled is signed out for good: enabled again, nobody goes on where they were stopped.
 func putUsers(ctx context.Context, tx *tx, users []itusers.User) error {
-	var rows, keys, ids []any
+	var rows, keys, ids, disabled []any
 	for _, u := range users {
+		if !u.Active {
+			disabled = append(disabled, u.Key)
+		}
 		rows = append(rows, u.Key, authn.FoldName(u.Username), u.Username, u.Name, u.Email, flag(u.Active))
 		keys = append(keys, u.Key)
 		for _, environment := range slices.Sorted(maps.Keys(u.IDs)) {
@@ -137,7 +140,14 @@ func putUsers(ctx context.Context, tx *tx, users []itusers.User) error {
 	if err := inBatches(ctx, tx, keys, 1, `DELETE FROM it_user_ids WHERE it_user IN (VALUES `, `)`); err != nil {
 		return err
 	}
-	return inBatches(ctx, tx, ids, 3, `INSERT INTO it_user_ids (it_user, environment, id) VALUES `, ``)
+	if err := inBatches(ctx, tx, ids, 3, `INSERT INTO it_user_ids (it_user, environment, id) VALUES `, ``); err != nil {
+		return err
+	}
+	if err := inBatches(ctx, tx, disabled, 1, `DELETE FROM sessions WHERE it_user IN (VALUES `, `)`); err != nil {
+		return err
+	}
+	// The row stays, so that a tool that goes on sending the token is not taken for somebody who guesses one; the audit tells when.
+	return inBatches(ctx, tx, disabled, 1, `UPDATE tokens SET revoked = created WHERE revoked = 0 AND it_user IN (VALUES `, `)`)
 }
 
 // batch is how many rows one statement writes: a round trip per row would make a large import slow on PostgreSQL.
