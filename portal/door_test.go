@@ -1,9 +1,15 @@
 package portal
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
 	"io"
 	"net/http"
 	"net/netip"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +118,52 @@ func TestEveryRoute(t *testing.T) {
 	b.send("PUT", "/login", nil).wants(t, "PUT", http.StatusMethodNotAllowed)
 	b.get("/nothing").wants(t, "nothing", http.StatusNotFound, "There is nothing here")
 	b.get("/../etc/passwd").wants(t, "up", http.StatusTemporaryRedirect, "/etc/passwd")
+}
+
+// Every redirect goes to one of our own pages: its target stands in the source, or is looked up among the routes. Where a
+// visitor has a say, TestReturnTargets tries it.
+func TestEveryRedirect(t *testing.T) {
+	looked := map[string]bool{"v.home": true, "v.returnTo()": true, "v.getPath(v.r)": true, "path": true /* of a door's Inside */}
+	pages := map[string]bool{}
+	for _, to := range newRig(t).portal.routes() {
+		pages[strconv.Quote(to.path)] = to.method == http.MethodGet || pages[strconv.Quote(to.path)]
+	}
+	targets, raw := map[string]bool{}, 0
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			if call, ok := n.(*ast.CallExpr); ok {
+				switch called := types.ExprString(call.Fun); {
+				case strings.HasSuffix(called, ".goTo"):
+					targets[types.ExprString(call.Args[0])] = true
+				case strings.HasSuffix(called, ".Redirect") && len(call.Args) == 4, strings.HasSuffix(called, "RedirectHandler"):
+					raw++
+				}
+			}
+			if text, ok := n.(*ast.BasicLit); ok && text.Value == `"Location"` {
+				raw += 100
+			}
+			return true
+		})
+	}
+	if raw != 1 || len(targets) < 6 {
+		t.Errorf("redirects besides goTo: %d; its targets: %v", raw, targets)
+	}
+	for target := range targets {
+		if !pages[target] && !looked[target] {
+			t.Errorf("goTo(%s): no page of ours", target)
+		}
+	}
 }
 
 // The address that counts is the peer's, unless the peer is a listed proxy; what a browser writes itself is not believed.

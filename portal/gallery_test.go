@@ -125,6 +125,9 @@ func TestGallery(t *testing.T) {
 			page.Open(server.URL + "/" + one.name)
 			page.Sound(one.name+look.name, maxPage)
 			page.Screenshot("gallery/" + one.name + look.name)
+			if look.dark {
+				continue // the words fit as they do in light
+			}
 			for _, l := range pages.Languages() {
 				if l.Code != "en" {
 					page.Open(server.URL + "/" + one.name + "?lang=" + l.Code)
