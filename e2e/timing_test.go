@@ -23,8 +23,9 @@ func TestRefusalsCannotBeToldApartByTime(t *testing.T) {
 	// finding races, 300 ms can be too soon for everything to be decided.
 	b.extra = "refusal_time: 600ms\nthrottle:\n  steps: [{failures: 1000000, block: 1s}]\n"
 	b.importUsers()
-	enrolled := testenv.SlapdUser(1)
-	b.enrol(enrolled)
+	for i := range enrolledUsers { // several: attempts at one user wait for each other
+		b.enrol(testenv.SlapdUser(i))
+	}
 	b.slapd.Modify(t, lockedUsers(b.slapd))
 	n := b.serve()
 	kinds := []struct {
@@ -33,7 +34,7 @@ func TestRefusalsCannotBeToldApartByTime(t *testing.T) {
 	}{
 		{"unknown_user", func(i int) (string, string) { return fmt.Sprint("nobody", i), "x" }},
 		{"wrong_password", func(i int) (string, string) { return victimUser(i), fmt.Sprint("guess", i) }},
-		{"wrong_code", func(i int) (string, string) { return enrolled, fmt.Sprintf("x%06d", i) }},
+		{"wrong_code", func(i int) (string, string) { return testenv.SlapdUser(i % enrolledUsers), fmt.Sprintf("x%06d", i) }},
 		{"account_locked", func(i int) (string, string) { u := lockedUser(i); return u, testenv.SlapdPassword(u) }},
 	}
 	took := b.measureRefusals(n, len(kinds), func(kind, i int) (string, string) { return kinds[kind].login(i) })
@@ -51,12 +52,16 @@ func TestRefusalsCannotBeToldApartByTime(t *testing.T) {
 	}
 }
 
-// Half of the directory's users are locked and half are guessed at, as attempts at one user wait for each other. The first
-// two are nobody's victims.
-func lockedUser(i int) string { return testenv.SlapdUser(2 + i%lockedOrGuessed) }
-func victimUser(i int) string { return testenv.SlapdUser(2 + lockedOrGuessed + i%lockedOrGuessed) }
+// The first users have a second factor; of the others half are locked and half are guessed at.
+func lockedUser(i int) string { return testenv.SlapdUser(enrolledUsers + i%lockedOrGuessed) }
+func victimUser(i int) string {
+	return testenv.SlapdUser(enrolledUsers + lockedOrGuessed + i%lockedOrGuessed)
+}
 
-const lockedOrGuessed = usersInDirectory/2 - 1
+const (
+	enrolledUsers   = 4
+	lockedOrGuessed = (usersInDirectory - enrolledUsers) / 2
+)
 
 // lockedUsers is the change that locks them.
 func lockedUsers(s *testenv.SlapdServer) string {

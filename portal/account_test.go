@@ -189,7 +189,12 @@ func TestDevices(t *testing.T) {
 	b.get("/account/factors/add").wants(t, "the second", http.StatusOK, `name="code"`)
 	b.post("/account/factors/add", "code", "000000").wants(t, "with a wrong code", http.StatusUnauthorized, "The code is not right")
 	b.post("/account/factors/add").wants(t, "without a code", http.StatusUnauthorized, "The code is not right")
+	before = b.cookie(sessionCookie)
 	second := b.post("/account/factors/add", "code", r.code(secret)).wants(t, "with a code", http.StatusOK, "<svg")
+	proven := b.cookie(sessionCookie)
+	if proven == before {
+		t.Error("the session kept its id when the old factor was proven")
+	}
 	secret2, id2 := strings.ReplaceAll(secretText.FindString(second.body), " ", ""), hidden(t, second, "enrolment")
 	b.follow(b.post("/account/factors/confirm", "enrolment", id2, "code", r.code(secret2))).wants(t, "confirmed", http.StatusOK,
 		"The device was added", "Phone &lt;1&gt;", "Authenticator app")
@@ -201,7 +206,11 @@ func TestDevices(t *testing.T) {
 	bob.post("/account/factors/remove", "id", id).wants(t, "bob removes ann's", http.StatusNotFound)
 	b.get("/account/factors/remove?id="+url.QueryEscape(id)).wants(t, "the question", http.StatusOK, "Phone &lt;1&gt;", `name="code"`)
 	b.post("/account/factors/remove", "id", id, "code", "000000").wants(t, "with a wrong code", http.StatusUnauthorized)
+	before = b.cookie(sessionCookie)
 	b.follow(b.post("/account/factors/remove", "id", id, "code", r.code(secret2))).wants(t, "removed", http.StatusOK, "The device was removed")
+	if before == proven || b.cookie(sessionCookie) == before {
+		t.Error("the session kept its id when a factor was added, or removed")
+	}
 	r.later(time.Minute)
 	r.policy = authn.FactorRequired
 	b.post("/account/factors/remove", "id", id2, "code", r.code(secret2)).wants(t, "the last one", http.StatusForbidden, "your only device")
