@@ -212,7 +212,7 @@ func (b *bridge) start(config string, listen int) *node {
 
 func (b *bridge) waitReady(n *node, url string) {
 	b.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if resp, err := soapHTTP.Get(url); err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
@@ -220,7 +220,7 @@ func (b *bridge) waitReady(n *node, url string) {
 			}
 		}
 	}
-	b.t.Fatalf("not ready after 20 s:\n%s", n.Output())
+	b.t.Fatalf("not ready after a minute:\n%s", n.Output())
 }
 
 // answer is the platform's view of a sign-in.

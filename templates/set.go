@@ -50,6 +50,9 @@ func (s *Set) read(branding string, languages []string) (*Set, error) {
 			return nil, fmt.Errorf("templates: %s is not a folder", branding)
 		}
 		source.over = os.DirFS(branding)
+		if err := source.strangers(); err != nil {
+			return nil, err
+		}
 	}
 	s.pages, s.assets = map[string]map[string]*template.Template{}, map[string][]byte{}
 	var err error
@@ -183,6 +186,33 @@ func (o overlay) read(name string) (string, error) {
 		return "", fmt.Errorf("templates: %w", err)
 	}
 	return string(text), nil
+}
+
+// strangers tells of files in the folder of replacements that nothing reads, though they look as if: a name with a slip.
+func (o overlay) strangers() error {
+	return fs.WalkDir(o.over, ".", func(name string, d fs.DirEntry, err error) error {
+		folder := path.Dir(name)
+		if err != nil || d.IsDir() || folder == "assets" || name == "brand.css" {
+			return err
+		}
+		switch path.Ext(name) {
+		case ".json":
+			if folder == "texts" || folder == "admin/texts" {
+				return nil
+			}
+		case ".html", ".css", ".js":
+			ours := name
+			if folder == "." {
+				ours = "portal/" + name
+			}
+			if _, err := fs.Stat(o.under, ours); err == nil {
+				return nil
+			}
+		default:
+			return nil
+		}
+		return fmt.Errorf("templates: branding: nothing reads %s", name)
+	})
 }
 
 // optional reads a file of the folder of replacements; what is not there is empty.

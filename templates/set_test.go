@@ -171,6 +171,8 @@ func TestWrongBranding(t *testing.T) {
 		"no JSON":      {map[string]string{"texts/en.json": "{"}, "texts/en.json"},
 		"unknown text": {map[string]string{"texts/de.json": `{"hello": "x"}`}, `nothing shows "hello"`},
 		"half":         {map[string]string{"texts/fr.json": `{"language": "Français"}`}, "texts/fr.json lacks"},
+		"a slip":       {map[string]string{"singin.html": "x", "README.md": "x"}, "nothing reads singin.html"},
+		"texts astray": {map[string]string{"en.json": "{}"}, "nothing reads en.json"},
 		"places":       {map[string]string{"texts/de.json": `{"signin.with": "Anmelden"}`}, "{0}"},
 	} {
 		if _, err := templates.New(folder(t, one.files)); err == nil || !strings.Contains(err.Error(), one.want) {

@@ -88,7 +88,8 @@ func (t texts) read(from fs.FS, name string) error {
 func (t texts) check() error {
 	var errs []error
 	for _, code := range t.order {
-		for key, text := range t.by[fallback] {
+		for _, key := range slices.Sorted(maps.Keys(t.by[fallback])) {
+			text := t.by[fallback][key]
 			other, ok := t.by[code][key]
 			switch {
 			case !ok:
@@ -97,7 +98,7 @@ func (t texts) check() error {
 				errs = append(errs, fmt.Errorf("templates: texts/%s.json: %q has other {0} places than in English", code, key))
 			}
 		}
-		for key := range t.by[code] {
+		for _, key := range slices.Sorted(maps.Keys(t.by[code])) {
 			if _, ok := t.by[fallback][key]; !ok {
 				errs = append(errs, fmt.Errorf("templates: texts/%s.json: nothing shows %q", code, key))
 			}

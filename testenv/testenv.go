@@ -27,7 +27,7 @@ type TB interface {
 }
 
 // startTimeout is how long a server may take until its port answers.
-const startTimeout = 20 * time.Second
+const startTimeout = time.Minute
 
 // FreePort is a loopback TCP port that nobody listens on now. It lies below the range from which the kernel takes ports
 // for outgoing connections, so that only another FreePort could take it before it is used; it is random for that reason.

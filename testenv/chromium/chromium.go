@@ -28,7 +28,7 @@ import (
 )
 
 // stepTimeout is how long one action may take, page load included.
-const stepTimeout = 20 * time.Second
+const stepTimeout = time.Minute
 
 // Options say what is unusual about a browser.
 type Options struct {
