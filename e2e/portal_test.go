@@ -235,7 +235,8 @@ func TestPortalMishaps(t *testing.T) {
 	}
 	tab.Sound("a wrong code", maxPage)
 	p.Type("#code", e.next()) // of the next half minute: the telephone's clock is fast
-	p.Click("button.primary")
+	p.ClickTwice("button.primary")
+	p.Wait("#tokens")
 	d.at(p, "/account", "Welcome, ")
 
 	tab.Type("#code", "111111") // it comes too late, and is not held against anybody
@@ -265,8 +266,8 @@ func TestPortalMishaps(t *testing.T) {
 	}
 	p.Errors() // of that refusal
 
-	p.Click("button.primary")
-	p.Text("#token")
+	p.ClickTwice("button.primary")
+	p.Wait("#token")
 	p.Reload() // which sends the form again
 	if p.Has("#token") || !strings.Contains(p.Text(".note.good"), "shown already") {
 		t.Errorf("the form, sent again, made a second token:\n%s", p.Text("main"))

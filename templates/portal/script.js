@@ -18,6 +18,13 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.hidden = false;
   button.addEventListener("click", () => window.print());
 }
+for (const form of document.querySelectorAll("form")) { // a second click would lose the answer to the first
+  form.addEventListener("submit", (event) => {
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "yes";
+    setTimeout(() => { delete form.dataset.sent; }, 5000);
+  });
+}
 for (const form of document.querySelectorAll("form[data-submit]")) form.submit();
 const day = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
 for (const t of document.querySelectorAll("time")) {
