@@ -41,8 +41,8 @@ fuzz: ## run each fuzz target for FUZZ (30s)
 			echo "== $$t in $$(dirname $$f)"; $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZ) $$(dirname $$f); \
 		done; done
 
-mutate: ## take each check of SAML answers out once: some test must fail (minutes)
-	$(GO) test -tags mutation -run TestMutants -timeout 60m -v ./providers/saml
+mutate: ## take each check of SAML and Entra ID out once: some test must fail (minutes)
+	$(GO) test -tags mutation -run TestMutants -timeout 120m -v ./providers/saml ./providers/azuread
 
 lint: ## golangci-lint with .golangci.yml
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT) run ./...

@@ -59,12 +59,13 @@ var mayImport = map[string][]string{
 	"testenv/chromium":    {"testenv"},
 	"testenv/entra":       {"testenv"},
 	"testenv/lifetime":    {"testenv"},
+	"testenv/mutation":    {},
 	"bench":               {"authn", "itusers", "keyring", "mfa", "store", "testenv"}, // enrols people for the portal
 	"e2e":                 {},
 }
 
 // onlyForTests are packages that no package of the product may import.
-var onlyForTests = []string{"testenv", "testenv/soapclients", "testenv/chromium", "testenv/entra", "testenv/lifetime", "authn/authntest", "bench", "e2e"}
+var onlyForTests = []string{"testenv", "testenv/soapclients", "testenv/chromium", "testenv/entra", "testenv/lifetime", "testenv/mutation", "authn/authntest", "bench", "e2e"}
 
 // rooms says which package of ours may import an outside library; everything else outside the standard library is
 // allowed where docs/dependencies.md says so.

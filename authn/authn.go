@@ -92,9 +92,19 @@ type Provider struct {
 	// account there, how many people could be found. It tells say what takes long. Deadlines are its own.
 	Inspect func(ctx context.Context, say func(text string)) []Finding
 
+	// Ends tells when the credentials end by which we are known to the source, as far as that is known here; it asks nobody.
+	// Nil: none ends.
+	Ends func() []End
+
 	// Close ends what runs on behind the provider, such as idle connections. It is called once, when the configuration has
 	// been replaced and nobody asks the provider any more. Nil: there is nothing to end.
 	Close func()
+}
+
+// End is when something ends that sign-ins need.
+type End struct {
+	What string // for administrators; never a secret
+	At   time.Time
 }
 
 // PasswordProvider proves passwords. It is asked in two steps, so that the throttle and the second factor are keyed by

@@ -1,9 +1,11 @@
 package e2e_test
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -195,4 +197,40 @@ func TestSAMLProviderChangesAndFails(t *testing.T) {
 	s.p.Click(`form[action$="/signout"] button`) // and on to a provider that does not answer
 	s.p = other
 	s.signedOut()
+}
+
+// An answer that nobody asked for is the one that could be shown twice: not at another node, and not after a restart.
+func TestSAMLReplayAtAnotherNode(t *testing.T) {
+	s := newSAMLDoor(t, []samlVariant{{"allowing", "}\n    idp_initiated: true", testenv.SAMLParty{SignAssertion: true}}})
+	answer := s.idp.Browser("ann", "pw-ann").Go(t, s.idp.InitiatedSSO+url.QueryEscape(s.url+"/saml/allowing/metadata"), nil)
+	client := http.Client{
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.idp.CA.Pool}, DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	show := func(at string, status int) {
+		t.Helper()
+		resp, err := client.PostForm(at+"/saml/allowing/acs", answer.Form)
+		s.check(err)
+		_ = resp.Body.Close()
+		if resp.StatusCode != status {
+			t.Errorf("status %d, want %d", resp.StatusCode, status)
+		}
+		if all := s.audit(); status == http.StatusForbidden && all[len(all)-1].Reason != "replayed" {
+			t.Errorf("refused as %s", all[len(all)-1].Reason)
+		}
+	}
+	show(s.url, http.StatusSeeOther)
+	show(s.url, http.StatusForbidden)
+
+	here, there := strings.TrimPrefix(s.url, "https://"), fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
+	first := s.extra
+	s.extra = strings.Replace(first, "address: "+here, "address: "+there, 1)
+	second := s.serve()
+	show("https://"+there, http.StatusForbidden)
+
+	second.Stop()
+	s.node.Stop()
+	s.extra = first
+	s.node = s.serve()
+	show(s.url, http.StatusForbidden)
 }

@@ -103,6 +103,10 @@ func newLive(ctx context.Context, ground *backend, m *metrics, log *slog.Logger)
 		l.with(func(g *generation) { sp = g.saml })
 		return sp
 	})
+	m.credentialEnds(func() (list []authn.Provider) {
+		l.with(func(g *generation) { list = g.doctor.Providers })
+		return list
+	})
 	return l, nil
 }
 
@@ -120,6 +124,7 @@ func (l *live) apply(b *backend) error {
 	g := &generation{bridge: w, since: time.Now(), end: end}
 	g.calls.Store(1)
 	go w.saml.Run(ctx)
+	go w.warnOfEnds(ctx)
 	l.current.Store(g)
 	l.metrics.version.Set(float64(b.version))
 	l.mu.Lock()

@@ -71,6 +71,7 @@ func New(id, label string, c Config, route authn.Route, around Surroundings) (au
 	if c.PasswordGrant {
 		made.Password = passwords{p}
 	}
+	made.Ends = p.wallet.ends
 	return made, nil
 }
 

@@ -161,6 +161,16 @@ func (w *wallet) order() []int {
 	return list
 }
 
+// ends are when credentials end; of some nobody knows it.
+func (w *wallet) ends() (list []authn.End) {
+	for _, c := range w.held {
+		if !c.ends.IsZero() {
+			list = append(list, authn.End{What: c.name, At: c.ends})
+		}
+	}
+	return list
+}
+
 func (w *wallet) took(i int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -2,6 +2,7 @@ package saml
 
 import (
 	"bytes"
+	"crypto/x509"
 	"maps"
 	"reflect"
 	"slices"
@@ -140,6 +141,47 @@ func FuzzDecrypt(f *testing.F) {
 		v, err := judged(t, serialize(root), expecting())
 		if err == nil && v.NameID != "ann" || err != nil && authn.KindOf(err) != authn.Untrusted {
 			t.Fatal(v, err)
+		}
+	})
+}
+
+// FuzzTheQuery cuts something out of a good logout query and puts something else in. Whatever comes of it is refused, or its
+// message and RelayState are those that were signed.
+func FuzzTheQuery(f *testing.F) {
+	key := aKey(f, 2048)
+	var queries []string
+	for _, relay := range []string{"", "here & there"} {
+		e := etree.NewElement("samlp:LogoutRequest")
+		e.CreateAttr("xmlns:samlp", nsProtocol)
+		to, err := outgoing{field: "SAMLRequest", element: e, binding: byRedirect, to: "https://x", relayState: relay, key: key}.redirect()
+		if err != nil {
+			f.Fatal(err)
+		}
+		queries = append(queries, strings.TrimPrefix(to.URL, "https://x?"))
+	}
+	for which := range uint8(2) {
+		for _, put := range []string{"", "&RelayState=x", "&SAMLRequest=x", "&SAMLResponse=x", "%", "+", "&Signature="} {
+			f.Add(which, uint16(0), uint16(0), put)
+			f.Add(which, uint16(20), uint16(3), put)
+			f.Add(which, uint16(len(queries[which])), uint16(0), put)
+		}
+	}
+	f.Fuzz(func(t *testing.T, which uint8, at, cut uint16, put string) {
+		good := queries[which%2]
+		from := int(at) % (len(good) + 1)
+		query := good[:from] + put + good[min(from+int(cut), len(good)):]
+		r, err := takeApart(query)
+		if err == nil {
+			_, err = trust{certificates: []*x509.Certificate{key.certificate}}.verifyDetached(r)
+		}
+		switch {
+		case err != nil && authn.KindOf(err) != authn.Untrusted:
+			t.Fatal(err)
+		case err == nil:
+			want, _ := takeApart(good)
+			if r.value != want.value || r.relayState != want.relayState || r.field != want.field {
+				t.Fatalf("%s is taken for %+v", query, r)
+			}
 		}
 	})
 }
