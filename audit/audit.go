@@ -42,7 +42,8 @@ const (
 	SteppedUp        = "stepped up" // an administrator proved a second factor anew, or did not
 	KeysRotated      = "keys rotated"
 	ConfigChanged    = "configuration changed"
-	SignInTested     = "sign-in tested" // by an administrator; nothing came of it
+	ConfigExported   = "configuration exported" // with its secrets
+	SignInTested     = "sign-in tested"         // by an administrator; nothing came of it
 	Purged           = "audit purged"
 	Restarted        = "audit restarted" // by Restart; a record of Event with this action restarts nothing
 )

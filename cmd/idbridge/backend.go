@@ -30,9 +30,10 @@ type backend struct {
 	users    itusers.Manager
 	saml     *saml.ServiceProvider
 	history  revision.History
-	version  int64           // of the configuration's managed part; 0 where that is the file's
-	before   *authn.Service  // whose place a new service takes
-	address  *authn.Throttle // of failed attempts by address, at the portal
+	version  int64                 // of the configuration's managed part; 0 where that is the file's
+	look     func(context.Context) // applies a version that has just been saved; nil in commands, which serve nobody
+	before   *authn.Service        // whose place a new service takes
+	address  *authn.Throttle       // of failed attempts by address, at the portal
 }
 
 // openBackend opens what stands on rows, with the configuration that is in force.

@@ -154,7 +154,7 @@ func diagnose(ctx context.Context, c Config, say func(provider, text string)) (l
 		doctor.Ground = noGround{err}
 	} else {
 		defer b.Close()
-		doctor.Ground = b.store
+		doctor.Ground, c = b.store, b.config // with `managed: store`, that of the newest version
 	}
 	if b != nil {
 		list = append(list, b.sourceVerdicts(ctx)...)

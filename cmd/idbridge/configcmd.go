@@ -47,5 +47,6 @@ func newConfig(s *settings) *cobra.Command {
 		Example: "  idbridge config example > idbridge.yaml", Args: noArgs,
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprint(cmd.OutOrStdout(), exampleConfig) },
 	}
-	return group("config", "Check, describe or begin the configuration file", validate, schema, example)
+	return group("config", "Check and begin the configuration file; list, compare and apply versions", validate, schema, example,
+		newConfigVersions(s), newConfigShow(s), newConfigDiff(s), newConfigApply(s), newConfigRollback(s), newConfigExport(s))
 }

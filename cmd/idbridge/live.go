@@ -88,6 +88,7 @@ type failure struct {
 
 func newLive(ctx context.Context, ground *backend, m *metrics, log *slog.Logger) (*live, error) {
 	l := &live{metrics: m, log: log, running: ctx, started: ground.config}
+	ground.look = l.look
 	l.ground.Store(ground)
 	if err := ground.takeOver(ctx); err != nil {
 		return nil, err

@@ -21,7 +21,15 @@ import (
 
 // draft is a change of the managed configuration that is being made: begun from the newest version, changed, looked at,
 // tested, saved. Commands, administrators' pages and the platform's screen make their changes by it and have no rules of
-// their own.
+// their own:
+//
+//	d, err := b.begin(ctx)                        // b: the backend of a command, or of the generation that serves the page
+//	err = d.from(ctx, base)                       // the version that the administrator looked at
+//	id, err := d.setProvider("form", json, fromNetwork)
+//	d.diff(); d.test(ctx, id, say); d.try(ctx, actor, user, password)
+//	info, err := d.save(ctx, actor, comment, force) // lockedOut, revision.ErrMoved, errNothing, strictyaml.Problems
+//
+// Forms: strictyaml.Describe(ProviderConfig{}, decodeOptions("")), filled with strictyaml.Values.
 type draft struct {
 	ground *backend // with the configuration of the file
 	base   int64
@@ -138,7 +146,7 @@ func (d *draft) diff() []revision.Line {
 // numbered is a masked secret, with a number that tells it from other secrets.
 var numbered = regexp.MustCompile(`<secret:[0-9]+>`)
 
-// diffOf compares two managed parts. Of secrets it shows that they differ, and nothing else.
+// diffOf compares two managed parts, defaults included. Of secrets it shows that they differ, and nothing else.
 func diffOf(from, to ManagedConfig, dir string) []revision.Line {
 	numbers := map[string]int{}
 	mask := func(_, secret string) string {
@@ -147,7 +155,13 @@ func diffOf(from, to ManagedConfig, dir string) []revision.Line {
 		}
 		return fmt.Sprintf("<secret:%d>", numbers[secret])
 	}
-	lines := revision.Diff(string(from.encode(dir, mask)), string(to.encode(dir, mask)))
+	text := func(m ManagedConfig) string {
+		if reflect.DeepEqual(m, ManagedConfig{}) { // before the first version
+			return ""
+		}
+		return string(strictyaml.Encode(m, strictyaml.EncodeOptions{Dir: dir, Defaults: true, Secret: mask}))
+	}
+	lines := revision.Diff(text(from), text(to))
 	for i := range lines {
 		lines[i].Text = numbered.ReplaceAllString(lines[i].Text, strictyaml.Mask)
 	}
@@ -228,7 +242,7 @@ func (d *draft) save(ctx context.Context, actor, comment string, force bool) (re
 		if !force || !errors.As(err, &locked) {
 			return revision.Info{}, err
 		}
-		forced = "forced, although " + strings.ReplaceAll(locked.Error(), "\n", "; ")
+		forced = "forced, although " + strings.ReplaceAll(locked.Error(), "\n", " ")
 	}
 	v, err := d.ground.history.Save(ctx, revision.Draft{
 		Base: d.base, Author: actor, Comment: comment, Text: d.next.encode(d.before.dir, strictyaml.Reveal),
@@ -236,7 +250,11 @@ func (d *draft) save(ctx context.Context, actor, comment string, force bool) (re
 	if err != nil {
 		return revision.Info{}, err
 	}
-	return v.Info, d.ground.noteConfiguration(ctx, change{v.Info, d.before.ManagedConfig, d.next.ManagedConfig, d.before.dir, forced})
+	err = d.ground.noteConfiguration(ctx, change{v.Info, d.before.ManagedConfig, d.next.ManagedConfig, d.before.dir, forced})
+	if d.ground.look != nil {
+		d.ground.look(ctx)
+	}
+	return v.Info, err
 }
 
 // errNothing is why a draft needs no saving.

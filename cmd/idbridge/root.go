@@ -79,7 +79,7 @@ Exit codes: 0 done; 1 a check or the work failed; 2 the command line or the conf
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(s), newDemo(), newPlatform(), newCheck(s), newExplain(s), newConfig(s), newUsers(s), newMFA(s),
+	root.AddCommand(newServe(s), newDemo(), newPlatform(), newCheck(s), newExplain(s), newConfig(s), newProviders(s), newUsers(s), newMFA(s),
 		newBreakGlass(s), newSAML(s), newAudit(s), newKeys(s), newVersion())
 	return root
 }

@@ -39,7 +39,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "fetch": fetch, "enrol": enrolAs, "tamper": tamper, "subst": subst, "collect": collect,
+			"await": await, "fetch": fetch, "enrol": enrolAs, "tamper": tamper, "subst": subst, "collect": collect, "saying": saying,
 		},
 	})
 }
@@ -70,6 +70,20 @@ func fetch(ts *testscript.TestScript, _ bool, args []string) {
 	body, err := io.ReadAll(r.Body)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), fmt.Appendf(nil, "%s\n%s", r.Status, body), 0o600))
+}
+
+// saying URL TEXT waits until a page has a text.
+func saying(ts *testscript.TestScript, _ bool, args []string) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		fetch(ts, false, []string{args[0], "said"})
+		text := ts.ReadFile("said")
+		if strings.Contains(text, args[1]) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s never says %q:\n%s", args[0], args[1], text)
+		}
+	}
 }
 
 // enrol USER [CODE] runs `idbridge mfa enrol USER` and types the code that an authenticator app shows, or the one
