@@ -52,6 +52,12 @@ type Account struct {
 	Ref string // the provider's own handle, for instance a DN; opaque to everyone else
 }
 
+// Member is an account that a listing of its source found.
+type Member struct {
+	Account
+	Err error // with which the source would refuse this account whatever its password, as far as that can be seen; nil: it would not
+}
+
 // Provider is one configured identity source. A capability is a field: nil means it cannot.
 type Provider struct {
 	ID, Label string
@@ -84,6 +90,12 @@ type Provider struct {
 	// Explain finds an account as Password.Find does, but never in a cache, and tells what it looks at and what the source
 	// says of the account's right to sign in. It changes nothing. The remarks are there also when the account is not found.
 	Explain func(ctx context.Context, username string) (Account, []Remark, error)
+
+	// Members hands every account that is in a group to take, once each, in no order; all accounts where the group is
+	// empty. Who is in a group is decided as at a sign-in, nested and primary groups included. The listing is complete, or
+	// there is an error: also for a group that is not there. It may take long and is bounded by ctx only; an error of take ends
+	// it and is returned. Unavailable, Internal.
+	Members func(ctx context.Context, group string, take func(Member) error) error
 
 	// Check tells whether sign-ins through this provider could work now; the error says what to do about it.
 	Check func(ctx context.Context) error

@@ -53,6 +53,21 @@ func (s *Service) Explain(ctx context.Context, username string, environments []E
 	return x.Explanation
 }
 
+// Foretell goes through what Explain does behind the source, for an account that a listing has found: how sign-ins would end
+// if the password were right and were not refused for a while after wrong ones. Like Explain it changes nothing.
+func (s *Service) Foretell(ctx context.Context, m Member, environments []Environment) (user ITUser, outcomes []Outcome) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.CallTimeout, errDeadline)
+	defer cancel()
+	x := &explanation{Service: s}
+	for _, e := range environments {
+		in := signIn{Call: Call{Environment: e, Username: m.Username}, account: m.Account}
+		err := first(m.Err, x.enter(ctx, &in, false))
+		user = in.user
+		outcomes = append(outcomes, Outcome{e, MethodCredentials, in.user.UserID, err})
+	}
+	return user, outcomes
+}
+
 // explanation is one Explain under way.
 type explanation struct {
 	*Service

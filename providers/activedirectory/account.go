@@ -3,6 +3,7 @@ package activedirectory
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/idbridge/idbridge/authn"
@@ -99,6 +100,11 @@ func (s sid) domain() string {
 // sibling is another SID of the same domain.
 func (s sid) sibling(rid uint32) sid {
 	return sid(binary.LittleEndian.AppendUint32([]byte(s[:len(s)-4]), rid))
+}
+
+// rid is the last number of the SID: which one of its domain's it is.
+func (s sid) rid() string {
+	return strconv.FormatUint(uint64(binary.LittleEndian.Uint32([]byte(s[len(s)-4:]))), 10)
 }
 
 // filter matches the entry with this SID.

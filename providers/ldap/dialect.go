@@ -91,6 +91,18 @@ func (d *Directory) Ask(ctx context.Context, question func(context.Context, *Ses
 	return d.By(err)
 }
 
+// List finds all entries below base_dn that a filter matches, however many they are, and hands them to take; an error where it
+// cannot. begin is called first, and again when another server has to begin anew.
+func (d *Directory) List(
+	ctx context.Context, filter string, begin func(), take func(Entry) error, attributes ...string,
+) error {
+	err := d.d.searchingFor(ctx, listTime, func(ctx context.Context, c *conn) error {
+		begin()
+		return (&Session{d.d, c}).Pages(ctx, d.d.config.BaseDN, filter, take, attributes...)
+	})
+	return d.By(err)
+}
+
 // Bind proves the password of the entry named dn, with at most one attempt at one server. BadCredentials for a wrong,
 // empty or malformed password; what Dialect.Refused says; Unavailable without an answer.
 func (d *Directory) Bind(ctx context.Context, dn string, password authn.Secret) error {

@@ -133,19 +133,19 @@ func (w *groupWalk) find(ctx context.Context, filter string) (fresh []string, er
 	return fresh, err
 }
 
-// pages runs a paged search (RFC 2696) for groups, on one connection as paging demands.
+// pages runs a paged search (RFC 2696), for groups as a rule, on one connection as paging demands.
 func (c *conn) pages(ctx context.Context, r *goldap.SearchRequest, take func(*goldap.Entry) error) error {
 	page := goldap.NewControlPaging(groupPage)
 	r.Controls = []goldap.Control{page}
 	for {
-		result, err := c.search(ctx, r)
+		result, err := c.page(ctx, r)
 		if _, isAnswer := resultCode(err); isAnswer {
-			return incomplete("%s did not list all groups: %s", c.server.url, describe(err))
+			return incomplete("%s did not list all entries: %s", c.server.url, describe(err))
 		} else if err != nil {
 			return err
 		}
 		if len(result.Referrals) > 0 && !c.server.config.dialect.SubtreeRefers {
-			return incomplete("%s refers to another server for some groups; referrals are not followed", c.server.url)
+			return incomplete("%s refers to another server for some entries; referrals are not followed", c.server.url)
 		}
 		for _, e := range result.Entries {
 			if err := take(e); err != nil {
@@ -161,6 +161,13 @@ func (c *conn) pages(ctx context.Context, r *goldap.SearchRequest, take func(*go
 		}
 		page.SetCookie(next.Cookie)
 	}
+}
+
+// page asks for one page, which has a request's time.
+func (c *conn) page(ctx context.Context, r *goldap.SearchRequest) (*goldap.SearchResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.server.config.RequestTimeout)
+	defer cancel()
+	return c.search(ctx, r)
 }
 
 // groupName is what a found group is called: its DN, or an attribute. A group without that attribute keeps its DN.

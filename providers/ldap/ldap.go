@@ -48,7 +48,7 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 	}
 	p := authn.Provider{
 		ID: id, Label: label, Match: match, Password: d, Lookup: d.Lookup,
-		Explain: d.Explain, Check: d.Check, Inspect: d.Inspect, Close: (&Directory{d}).Close,
+		Explain: d.Explain, Members: d.Members, Check: d.Check, Inspect: d.Inspect, Close: (&Directory{d}).Close,
 	}
 	if cfg.ChangePassword {
 		p.ChangePassword = d.ChangePassword
@@ -268,21 +268,27 @@ func (d *directory) Lookup(ctx context.Context, username string) (authn.Identity
 
 // checkState reads the operational attributes of the password policy overlay.
 func (d *directory) checkState(ctx context.Context, dn string) error {
-	const lockedTime, reset = "pwdAccountLockedTime", "pwdReset"
 	return d.searching(ctx, func(ctx context.Context, c *conn) error {
-		e, found, err := c.readEntry(ctx, dn, "(objectClass=*)", lockedTime, reset)
+		e, found, err := c.readEntry(ctx, dn, "(objectClass=*)", attrLockedTime, attrReset)
 		switch {
 		case err != nil:
 			return err
 		case !found:
 			return authn.Errorf(authn.BadCredentials, reasonUnknownUser, "the entry is gone")
-		case e.GetEqualFoldAttributeValue(lockedTime) != "":
-			return authn.Errorf(authn.Locked, reasonLocked, "%s is set", lockedTime)
-		case strings.EqualFold(e.GetEqualFoldAttributeValue(reset), "TRUE"):
-			return authn.Errorf(authn.Locked, reasonMustChange, "%s is set", reset)
 		}
-		return nil
+		return stateOf(e)
 	})
+}
+
+// stateOf is what the password policy overlay says of an entry.
+func stateOf(e *goldap.Entry) error {
+	switch {
+	case e.GetEqualFoldAttributeValue(attrLockedTime) != "":
+		return authn.Errorf(authn.Locked, reasonLocked, "%s is set", attrLockedTime)
+	case strings.EqualFold(e.GetEqualFoldAttributeValue(attrReset), "TRUE"):
+		return authn.Errorf(authn.Locked, reasonMustChange, "%s is set", attrReset)
+	}
+	return nil
 }
 
 // by names the provider in an error.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	goldap "github.com/go-ldap/ldap/v3"
@@ -15,12 +16,17 @@ import (
 // searching runs a question over service-bound connections, on the first server that answers. A question that finds its
 // idle connection dead before any byte of an answer is put once more, on a fresh connection to the same server.
 func (d *directory) searching(ctx context.Context, ask func(context.Context, *conn) error) error {
+	return d.searchingFor(ctx, d.config.RequestTimeout, ask)
+}
+
+// searchingFor is searching with another deadline, for questions of many requests.
+func (d *directory) searchingFor(ctx context.Context, atMost time.Duration, ask func(context.Context, *conn) error) error {
 	list, err := d.list(ctx)
 	if err != nil {
 		return err
 	}
 	return list.each(ctx, func(s *server) (bool, error) {
-		ctx, cancel := context.WithTimeout(ctx, d.config.RequestTimeout)
+		ctx, cancel := context.WithTimeout(ctx, atMost)
 		defer cancel()
 		stale, err := s.ask(ctx, ask, false)
 		if stale {
