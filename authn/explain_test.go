@@ -152,3 +152,49 @@ func TestLook(t *testing.T) {
 		t.Errorf("behind the window: %+v, %v", seen, err)
 	}
 }
+
+// TestForetellForetellsSignIns: of an account that a listing found, as Explain does of a name.
+func TestForetellForetellsSignIns(t *testing.T) {
+	gone := &authn.Error{Kind: authn.Locked, Reason: "account_disabled"}
+	for name, test := range map[string]struct {
+		user   string
+		change func(*bench)
+		err    error // as which the listing says the source would refuse
+		kind   authn.Kind
+		reason string
+	}{
+		"granted":         {"ann", nil, nil, authn.OK, "ok"},
+		"code":            {"bob", nil, nil, authn.CodeRequired, "code_missing"},
+		"factor required": {"ann", func(b *bench) { b.policy = authn.FactorRequired }, nil, authn.NotEnrolled, "factor_required"},
+		"inactive":        {"ida", nil, nil, authn.NotMapped, "it_user_inactive"},
+		"no id":           {"leo", nil, nil, authn.NotMapped, "no_id_on_environment"},
+		"no IT user":      {"una", nil, nil, authn.NotMapped, "no_it_user"},
+		"disabled":        {"ann", nil, gone, authn.Locked, "account_disabled"},
+		"IT users down":   {"ann", func(b *bench) { b.users.err = context.DeadlineExceeded }, nil, authn.Unavailable, "store_unavailable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			if test.change != nil {
+				test.change(b)
+			}
+			call := b.call(test.user, "pw-"+test.user)
+			account, err := b.source.Find(t.Context(), test.user)
+			if err != nil {
+				t.Fatal(err)
+			}
+			user, told := b.Foretell(t.Context(), authn.Member{Account: account, Err: test.err}, []authn.Environment{call.Environment})
+			if n := b.source.binds + b.attempts.tried + len(b.users.linked) + len(b.journal.all); n != 0 {
+				t.Error("something was tried, counted, linked or recorded")
+			}
+			wantError(t, told[0].Err, test.kind, test.reason)
+			if test.err != nil {
+				return
+			}
+			result, err := b.SignIn(t.Context(), call)
+			wantError(t, err, test.kind, test.reason)
+			if err == nil && (result.User.Key != user.Key || told[0].UserID != result.User.UserID) {
+				t.Errorf("told %+v and %+v, signed in %+v", user, told, result.User)
+			}
+		})
+	}
+}

@@ -39,6 +39,7 @@ func (c Config) check(doc *strictyaml.Document) {
 	k.storeAndKeys()
 	k.providers()
 	k.sources()
+	k.coverage()
 	k.throttle()
 }
 
