@@ -11,6 +11,7 @@ import (
 
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
+	"github.com/idbridge/idbridge/mfa"
 )
 
 func (r *rig) actions() (list []Action) {
@@ -125,6 +126,23 @@ func TestOwnSessions(t *testing.T) {
 	phone.get("/account").wants(t, "the other browser", http.StatusOK)
 	desk.get("/signedout").wants(t, "the page after it", http.StatusOK, "You are signed out")
 	desk.post("/signout").wants(t, "signing out again", http.StatusSeeOther, "/signedout")
+	own, err := r.store.Sessions(t.Context(), r.user("ann").Key)
+	r.must(err)
+	phone.post("/account/sessions/end", "id", own[0].ID).wants(t, "ending one's own", http.StatusSeeOther, "/signedout")
+	phone.get("/account").wants(t, "after that", http.StatusSeeOther, "/login")
+	if got := r.actions(); !slices.Equal(got, []Action{SessionEnded, SignedOut, SessionEnded}) {
+		t.Errorf("recorded %v", got)
+	}
+
+	desk.signIn("ann")
+	phone.signIn("ann")
+	desk.get("/account").wants(t, "both", http.StatusOK, "Firefox on Windows", "Safari on iPhone")
+	r.later(20 * time.Minute)
+	desk.get("/account")
+	r.later(20 * time.Minute)
+	if p := desk.get("/account").wants(t, "the one in use", http.StatusOK, "Firefox on Windows"); strings.Contains(p.body, "Safari on iPhone") {
+		t.Error("a session is listed that is over")
+	}
 }
 
 func TestSignOutEverywhere(t *testing.T) {
@@ -221,6 +239,19 @@ func TestDevices(t *testing.T) {
 		FactorRemoved, FactorRemoved}; !slices.Equal(got, want) {
 		t.Errorf("recorded %v, want %v", got, want)
 	}
+}
+
+func TestTooManyDevices(t *testing.T) {
+	r := newRig(t)
+	var secret string
+	for range mfa.MaxDevices {
+		secret = r.enrol("bob")
+	}
+	b := r.browser()
+	b.signIn("bob")
+	b.post("/login/code", "code", r.code(secret))
+	r.later(time.Minute)
+	b.follow(b.post("/account/factors/add", "code", r.code(secret))).wants(t, "one more", http.StatusOK, "You have as many devices as there may be")
 }
 
 // Who has lost the telephone removes it, and sets up another, with recovery codes; each works once.

@@ -230,6 +230,41 @@ func TestLimitByAddress(t *testing.T) {
 	r.browser().signIn("bob").wants(t, "after fifty", http.StatusTooManyRequests, "Too many failed login attempts. Please try again in 60 minutes.")
 }
 
+// Wrong codes count against the address wherever they are typed, and where it is blocked no code is looked at.
+func TestCodesCountAgainstTheAddress(t *testing.T) {
+	r := newRig(t)
+	secret := r.enrol("bob")
+	b := r.browser()
+	b.signIn("bob")
+	b.post("/login/code", "code", r.code(secret)).wants(t, "signing in", http.StatusSeeOther, "/account")
+	r.later(time.Minute)
+	b.post("/account/factors/add", "code", "000000").wants(t, "a device with a wrong code", http.StatusUnauthorized, "The code is not right")
+	r.counted(1)
+
+	r.policy = authn.FactorRequired
+	invitation, _, err := r.factors.Invite(t.Context(), r.user("ann"))
+	r.must(err)
+	c := r.browser()
+	c.signIn("ann")
+	c.post("/login/invite", "invitation", "BCDF").wants(t, "a wrong invitation", http.StatusUnauthorized)
+	r.counted(2)
+	c.post("/login/invite", "invitation", invitation.Reveal())
+	id := hidden(t, c.post("/login/enrol/show"), "enrolment")
+	c.post("/login/enrol", "enrolment", id, "code", "000000").wants(t, "a wrong first code", http.StatusUnauthorized, "The code is not right")
+	r.counted(3)
+
+	r.failTo(20)
+	b.post("/account/factors/add", "code", r.code(secret)).wants(t, "the right code after twenty", http.StatusUnauthorized, fewMinutes)
+}
+
+// counted wants so many failures of this machine's address.
+func (r *rig) counted(want int) {
+	r.t.Helper()
+	if seen, err := r.portal.Addresses.Look(r.t.Context(), authn.AddressKey(address("127.0.0.1"))); err != nil || seen.Failures != want {
+		r.t.Errorf("%d failures of the address, want %d; %v", seen.Failures, want, err)
+	}
+}
+
 // The public URL comes from the configuration: a Host that somebody made up is nowhere in an answer.
 func TestForeignHost(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Security.Contacts = []string{"mailto:security@example.com"} })
