@@ -7,6 +7,7 @@ import (
 	"go/types"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
 	"strconv"
@@ -40,6 +41,28 @@ func TestHeaders(t *testing.T) {
 		}
 		if strings.Contains(policy, "unsafe") || strings.Contains(policy, "*") {
 			t.Errorf("%s: the policy is %s", path, policy)
+		}
+	}
+}
+
+// The page that posts to a provider may post there and nowhere else; an address that would break the policy ends the visit.
+func TestWhereFormsMayGo(t *testing.T) {
+	p := newRig(t).portal
+	for address, want := range map[string]string{
+		"https://idp.example.test/sso?x=1": "form-action 'self' https://idp.example.test;",
+		"http://127.0.0.1:8080/sso":        "form-action 'self' http://127.0.0.1:8080;",
+		"javascript:alert(1)":              "",
+		"data:text/html,x":                 "",
+		"https://a.example;script-src":     "",
+		"https://a.example,b.example/":     "",
+		"//a.example/":                     "",
+		"https://%zz/":                     "",
+	} {
+		w := httptest.NewRecorder()
+		err := (&visit{Portal: p, w: w}).allowFormsTo(address)
+		policy := w.Header().Get("Content-Security-Policy")
+		if (want == "") != (authn.ReasonOf(err) == "bad_provider") || !strings.Contains(policy, want) {
+			t.Errorf("%s: %q, %v", address, policy, err)
 		}
 	}
 }

@@ -135,6 +135,9 @@ func TestTheCodeOnTheWay(t *testing.T) {
 	b.post("/login/code", "code", "000000").wants(t, "a wrong code", http.StatusUnauthorized, "The code is not right")
 	code := r.code(secret)
 	b.follow(b.post("/login/code", "code", code[:3]+" "+code[3:])).wants(t, "the code", http.StatusOK, "Welcome")
+	if b.cookie(loginCookie) != "" || b.cookie(sessionCookie) == "" {
+		t.Error("the login's cookie stays, or there is no session")
+	}
 	b.post("/login/code", "code", code).wants(t, "the form again", http.StatusSeeOther, "/account")
 
 	other := r.browser()
@@ -164,6 +167,7 @@ func TestEnrollingOnTheWay(t *testing.T) {
 	if strings.Contains(again.body, "<svg viewBox=\"0 0 6") || secretText.MatchString(again.body) {
 		t.Error("the secret is shown a second time")
 	}
+	b.post("/login/enrol", "enrolment", "of-before", "code", r.code(secret)).wants(t, "a device that is gone", http.StatusSeeOther, "/login/next")
 	saved := b.post("/login/enrol", "enrolment", id, "code", r.code(secret), "device", "My phone").
 		wants(t, "the first code", http.StatusOK, "Save your recovery codes", "data:text/plain", `action="/login/finish"`)
 	if n := len(recoveryText.FindAllString(saved.body, -1)); n < 10 {

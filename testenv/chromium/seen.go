@@ -166,6 +166,17 @@ func (p *Page) Accessibility() (list []Finding) {
 	return list
 }
 
+// Fits fails the test where the page, or a part of it that scrolls, is wider than there is room.
+func (p *Page) Fits(what string) {
+	p.t.Helper()
+	var wide string
+	p.Eval(`[document.documentElement, ...document.querySelectorAll(".scroll")].filter(
+		(e) => e.scrollWidth > e.clientWidth).map((e) => e.outerHTML.slice(0, 80)).join("; ")`, &wide)
+	if wide != "" {
+		p.t.Errorf("%s does not fit: %s", what, wide)
+	}
+}
+
 // Sound fails the test where the page has an accessibility finding, an error on the console, asked another host for
 // something, or weighs more than a number of bytes.
 func (p *Page) Sound(what string, atMost int64) {
