@@ -127,7 +127,13 @@ func TestTheCodeOnTheWay(t *testing.T) {
 	r := newRig(t)
 	secret := r.enrol("ann")
 	b := r.browser()
-	b.follow(b.signIn("ann")).wants(t, "after the password", http.StatusOK, "Enter your code")
+	asked := b.signIn("ann")
+	b.follow(asked).wants(t, "after the password", http.StatusOK, "Enter your code")
+	for _, c := range asked.cookies {
+		if c.MaxAge > 0 && (c.Name != loginCookie || !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.MaxAge > 600) {
+			t.Errorf("a cookie: %s", c)
+		}
+	}
 	if c := b.cookie(sessionCookie); c != "" {
 		t.Error("a session before the second factor")
 	}
