@@ -277,3 +277,39 @@ func TestWhatIsNeeded(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyRows finds what Verify finds, of single rows: also at the front of what was purged, and behind a restart.
+func TestVerifyRows(t *testing.T) {
+	m := &memory{}
+	l := newLog(t, m)
+	now := time.Now()
+	for i := range 6 {
+		must(t, l.Event(t.Context(), audit.Record{Time: now.Add(time.Duration(i-10) * time.Hour), Action: audit.SignIn}))
+	}
+	check := func(want ...string) {
+		t.Helper()
+		got, err := audit.VerifyRows(t.Context(), m, key, m.rows)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q, %v; want %q", got, err, want)
+		}
+	}
+	check("", "", "", "", "", "")
+	if _, err := l.Purge(t.Context(), now.Add(-9*time.Hour-time.Minute), "root"); err != nil {
+		t.Fatal(err)
+	}
+	check("", "", "", "", "", "")
+	m.rows[1].Username = "eve"
+	check("", audit.Changed, "", "", "", "")
+	m.rows = slices.Delete(m.rows, 2, 3)
+	check("", audit.Changed, audit.Missing, "", "")
+	if _, err := audit.Restart(t.Context(), m, key, "root", "an exercise"); err != nil {
+		t.Fatal(err)
+	}
+	must(t, l.Event(t.Context(), audit.Record{Time: now, Action: audit.SignIn}))
+	check("", audit.Changed, audit.Missing, "", "", "", "")
+	m.rows[len(m.rows)-2].Actor = "eve"
+	check("", audit.Changed, audit.Missing, "", "", audit.Changed, "")
+	if got, err := audit.VerifyRows(t.Context(), m, bytes.Repeat([]byte{8}, 32), m.rows[3:4]); err != nil || got[0] != audit.Changed {
+		t.Errorf("under another key: %v, %v", got, err)
+	}
+}

@@ -123,11 +123,20 @@ func (s *Store) AddSAMLMessage(ctx context.Context, m saml.Message) error {
 	})
 }
 
+// SAMLMessagesIn returns what came from a provider between two times, newest first.
+func (s *Store) SAMLMessagesIn(ctx context.Context, provider string, from, until time.Time) ([]saml.Message, error) {
+	return s.samlMessages(ctx, `at >= $1 AND at < $2 AND provider = $3 AND direction = 'in' ORDER BY at DESC, id LIMIT 100`,
+		micros(from), micros(until), provider)
+}
+
 // SAMLMessages returns the last messages of a provider, or of all when it is empty, the newest first.
-func (s *Store) SAMLMessages(ctx context.Context, provider string, limit int) (list []saml.Message, err error) {
-	const query = `SELECT id, at, provider, direction, type, message, in_response_to, username, reason, body FROM saml_messages
-		WHERE $1 = '' OR provider = $1 ORDER BY at DESC, id LIMIT $2`
-	err = s.each(ctx, query, []any{provider, limit}, func(scan func(...any) error) error {
+func (s *Store) SAMLMessages(ctx context.Context, provider string, limit int) ([]saml.Message, error) {
+	return s.samlMessages(ctx, `$1 = '' OR provider = $1 ORDER BY at DESC, id LIMIT $2`, provider, limit)
+}
+
+func (s *Store) samlMessages(ctx context.Context, where string, args ...any) (list []saml.Message, err error) {
+	query := `SELECT id, at, provider, direction, type, message, in_response_to, username, reason, body FROM saml_messages WHERE ` + where
+	err = s.each(ctx, query, args, func(scan func(...any) error) error {
 		var m saml.Message
 		var at int64
 		err := scan(&m.ID, &at, &m.Provider, &m.Direction, &m.Type, &m.Message, &m.InResponseTo, &m.Username, &m.Reason, &m.Body)

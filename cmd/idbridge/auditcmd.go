@@ -14,7 +14,7 @@ import (
 )
 
 func newAudit(s *settings) *cobra.Command {
-	return group("audit", "Read and verify the record of decisions", newAuditTail(s), newAuditExport(s), newAuditVerify(s),
+	return group("audit", "Search, explain and verify the record of decisions", newAuditTail(s), newAuditSearch(s), newAuditExplain(s), newAuditExport(s), newAuditVerify(s),
 		newAuditRestart(s))
 }
 

@@ -40,6 +40,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": await, "fetch": fetch, "enrol": enrolAs, "tamper": tamper, "subst": subst, "collect": collect, "saying": saying,
+			"withargument": withArgument,
 		},
 	})
 }
@@ -154,4 +155,12 @@ func subst(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s has no %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, args[1], args[2])), 0o600))
+}
+
+// withArgument FILE COMMAND... runs a command with what a file holds as its last argument.
+func withArgument(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec(args[1], append(args[2:], ts.ReadFile(args[0]))...)
+	if (err != nil) != neg {
+		ts.Fatalf("%v: %v", args, err)
+	}
 }

@@ -88,6 +88,7 @@ func serve(ctx context.Context, c Config, stderr io.Writer, ready func(net.Addr)
 	go l.keepHouse(housekeeping)
 	go l.follow(housekeeping, again)
 	go w.warnOfGlass(housekeeping)
+	runs.Go(func() { w.followAudit(housekeeping) })
 	w.metrics.runs(w.backend)
 	runs.Go(func() { w.keepSources(housekeeping) })
 	return servers.run(ctx, c.ShutdownTimeout, log, func() {
