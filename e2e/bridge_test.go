@@ -56,6 +56,7 @@ type bridge struct {
 	dir    string
 	store  string // the store: section's body
 	extra  string // further top-level settings
+	plugin string // further settings of plugin
 	more   string // further settings of the environment production
 	slapd  *testenv.SlapdServer
 	urls   []string
@@ -109,7 +110,7 @@ metrics:
 plugin:
   name: IDBridge
   public_url: http://127.0.0.1:%d
-environments:
+%senvironments:
   - name: production
     credentials:
       username: production
@@ -127,7 +128,7 @@ keys:
 log:
   level: debug
 providers:
-%s%s`, listen, metrics, listen, b.secret, b.more, b.secret, b.store, b.providers(), b.extra))
+%s%s`, listen, metrics, listen, b.plugin, b.secret, b.more, b.secret, b.store, b.providers(), b.extra))
 }
 
 func (b *bridge) ldapProvider() string {

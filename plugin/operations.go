@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -75,11 +76,9 @@ func (d *door) dispatch(ctx context.Context, c call) answer {
 	case getCapabilities:
 		return d.capabilities(c)
 	case getAllConfigurations:
-		a := fine(status{success: true})
-		a.pairs = d.Settings()
-		return a
+		return d.settings(ctx, c)
 	case setConfigurations:
-		return d.refuseSettings(ctx, c)
+		return d.changeSettings(ctx, c)
 	case test:
 		return d.test(ctx, c)
 	case onActivation:
@@ -99,7 +98,7 @@ func (d *door) capabilities(c call) answer {
 	a.pairs = []Setting{
 		{"UserPassword.Supported", truth(d.PasswordSupported)},
 		{"IntegratedAuthentication.Supported", truth(c.env.Integrated && d.NamesSupported)},
-		{"ConfigurationAPI.Supported", truth(false)}, // Plugin_SetConfigurations is switched off
+		{"ConfigurationAPI.Supported", truth(d.Screen != nil)},
 		{"Cloud.Supported", truth(d.Cloud)},
 	}
 	return a
@@ -111,6 +110,45 @@ func truth(b bool) string {
 		return "True"
 	}
 	return "False"
+}
+
+// settings are those that the platform's screen edits, or, while it may not, some that are good to know.
+func (d *door) settings(ctx context.Context, c call) answer {
+	a := fine(status{success: true})
+	if d.Screen == nil {
+		a.pairs = d.Settings()
+		return a
+	}
+	var err error
+	if a.pairs, err = d.Screen.Settings(ctx); err != nil {
+		return d.settingsFailed(ctx, c, err)
+	}
+	return a
+}
+
+// settingsFailed is the answer where settings could be neither read nor judged.
+func (d *door) settingsFailed(ctx context.Context, c call, err error) answer {
+	kind := authn.KindOf(err)
+	d.Log.ErrorContext(ctx, "the platform's settings", "id", c.id, "environment", c.env.Name, "error", err)
+	return answer{outcome: kind.String(), status: status{id: IDUnavailable, info: "correlation id: " + c.id,
+		message: "Nothing was changed: the settings cannot be reached now. The correlation id finds the cause in the log."}}
+}
+
+// changeSettings changes all of what was sent, or nothing.
+func (d *door) changeSettings(ctx context.Context, c call) answer {
+	if d.Screen == nil {
+		return d.refuseSettings(ctx, c)
+	}
+	done, err := d.Screen.Change(ctx, SettingsChange{ID: c.id, Environment: c.env.Name, Settings: c.request.settings})
+	var refusal Refusal
+	switch {
+	case err == nil:
+		return fine(status{success: true, message: done})
+	case !errors.As(err, &refusal):
+		return d.settingsFailed(ctx, c, err)
+	}
+	_ = d.journal(ctx, c, ConfigRefused, oneLine(refusal.Error())) // nothing is changed either way; a failure is logged
+	return fine(status{id: IDSettingsRefused, message: "Nothing was changed.\n" + refusal.Error(), info: "correlation id: " + c.id})
 }
 
 func (d *door) refuseSettings(ctx context.Context, c call) answer {

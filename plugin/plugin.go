@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,6 +61,28 @@ type Doctor interface {
 // Setting is a name and a text, as the platform's configuration page shows it.
 type Setting struct{ Name, Value string }
 
+// Screen is the fixed list of settings that administrators edit in the platform.
+type Screen interface {
+	// Settings are all of them as they are now, secrets masked.
+	Settings(context.Context) ([]Setting, error)
+	// Change changes those that are given, all or none, and says what came of it. Errors of the type Refusal are told to the
+	// caller in their words.
+	Change(context.Context, SettingsChange) (done string, err error)
+}
+
+// SettingsChange is a Plugin_SetConfigurations.
+type SettingsChange struct {
+	ID          string // correlation id
+	Environment string
+	Settings    []Setting
+}
+
+// Refusal says to the platform's administrators what is wrong with the settings that they sent: one line for each problem,
+// without secrets.
+type Refusal []string
+
+func (r Refusal) Error() string { return strings.Join(r, "\n") }
+
 // Action is what an Event tells of.
 type Action string
 
@@ -68,7 +91,7 @@ const (
 	Activated         Action = "activated"
 	ActivationRefused Action = "activation_refused"
 	Deactivated       Action = "deactivated"
-	ConfigRefused     Action = "configuration_refused" // Plugin_SetConfigurations while it is switched off
+	ConfigRefused     Action = "configuration_refused" // Plugin_SetConfigurations that changed nothing
 	CallerRefused     Action = "caller_refused"
 )
 
@@ -98,6 +121,7 @@ type Config struct {
 	NewID   func() string // a fresh correlation id
 
 	Settings          func() []Setting // for Plugin_GetAllConfigurations: only what is safe to show
+	Screen            Screen           // the settings that the platform's own screen may change; nil: it may change none
 	PasswordSupported bool
 	NamesSupported    bool // some provider can look up a name that a web server has authenticated
 	Cloud             bool // may be used by an environment in OutSystems' cloud

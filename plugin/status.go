@@ -25,6 +25,8 @@ const (
 	IDTestFailed   = 10
 	IDNotActivated = 11
 	IDSettingsOff  = 12
+
+	IDSettingsRefused = 13
 )
 
 const refusedText = "Sign-in refused: the user name, the password or the code is wrong, " +

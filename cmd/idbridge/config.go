@@ -63,6 +63,8 @@ type PluginConfig struct {
 	PublicURL string `yaml:"public_url" required:"true" doc:"how the platform reaches the bridge, such as https://idbridge.example.com:8443"`
 	PortalURL string `yaml:"portal_url" doc:"where users set up a second factor; shown to those who must; absent: portal.public_url"`
 	Cloud     bool   `yaml:"cloud" doc:"may be used by environments in OutSystems' cloud"`
+
+	Configuration *ScreenConfig `yaml:"configuration" doc:"settings that the platform's administrators may change in LifeTime; needs managed: store; absent: none"`
 }
 
 // EnvironmentConfig is one environment and what proves that a call comes from it.

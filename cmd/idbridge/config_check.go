@@ -90,6 +90,7 @@ func loopback(address string) bool {
 func (k checker) plugin() {
 	k.refuseIf(!pluginName.MatchString(k.Plugin.Name), "plugin.name", "want a letter, then letters, digits, - or _")
 	k.url("plugin.public_url", k.Plugin.PublicURL)
+	k.screen()
 	if k.Plugin.PortalURL != "" {
 		k.url("plugin.portal_url", k.Plugin.PortalURL)
 	}

@@ -48,5 +48,5 @@ func newConfig(s *settings) *cobra.Command {
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprint(cmd.OutOrStdout(), exampleConfig) },
 	}
 	return group("config", "Check and begin the configuration file; list, compare and apply versions", validate, schema, example,
-		newConfigVersions(s), newConfigShow(s), newConfigDiff(s), newConfigApply(s), newConfigRollback(s), newConfigExport(s))
+		newConfigVersions(s), newConfigShow(s), newConfigDiff(s), newConfigApply(s), newConfigRollback(s), newConfigExport(s), newConfigDrift(s))
 }

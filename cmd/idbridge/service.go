@@ -47,7 +47,7 @@ func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
 	w.door, err = plugin.New(plugin.Config{
 		Name: b.config.Plugin.Name, PublicURL: b.config.Plugin.PublicURL, PortalURL: b.config.toldPortalURL(),
 		Environments: b.config.callers(), SignIns: service, Doctor: w.doctor, Journal: b.journal, NewID: newID,
-		Settings: b.config.shown, PasswordSupported: true, NamesSupported: slices.ContainsFunc(list, canLookUp),
+		Screen: b.screenOf(), Settings: b.config.shown, PasswordSupported: true, NamesSupported: slices.ContainsFunc(list, canLookUp),
 		Cloud: b.config.Plugin.Cloud, Observe: m.call, Log: log,
 	})
 	if err != nil {

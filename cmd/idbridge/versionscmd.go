@@ -347,3 +347,43 @@ func keyValue(text string) (key, value string, err error) {
 	}
 	return key, value, nil
 }
+
+func newConfigDrift(s *settings) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use: "drift", Short: "Compare what the platform's environments sent as settings with what is in force",
+		Long: `The platform propagates settings to each of its environments by itself. This shows what each of them sent last, where it
+differs from what is in force: propagate again from LifeTime. Needs plugin.configuration.`,
+		Example: "  idbridge config drift\n  idbridge config drift -o json", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withGround(cmd, s, func(b *backend) error {
+				list, err := b.drift(cmd.Context())
+				if err != nil {
+					return err
+				}
+				rows := [][]string{}
+				for _, e := range list {
+					rows = append(rows, e.rows()...)
+				}
+				head := []string{"ENVIRONMENT", "LAST SENT", "VERSION THEN", "SETTING", "SENT", "IN FORCE"}
+				return show(cmd.OutOrStdout(), output, head, rows, list)
+			})
+		},
+	}
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func (e drifted) rows() (rows [][]string) {
+	if e.Time == nil {
+		return [][]string{{e.Environment, "never"}}
+	}
+	at, version := e.Time.Format(time.RFC3339), strconv.FormatInt(e.Version, 10)
+	if len(e.Differs) == 0 {
+		return [][]string{{e.Environment, at, version, "all the same"}}
+	}
+	for _, d := range e.Differs {
+		rows = append(rows, []string{e.Environment, at, version, d.Name, d.Sent, d.InForce})
+	}
+	return rows
+}
