@@ -52,6 +52,11 @@ func TestRefusalsAtTheDoor(t *testing.T) {
 		}
 		b := r.browser()
 		p := b.post("/login", "username", c.user, "password", c.password).wants(t, c.name, c.status, c.text, `value="`+c.user+`"`)
+		guesses := 0
+		if c.status == http.StatusUnauthorized {
+			guesses = 1
+		}
+		r.counted(guesses)
 		if strings.Contains(p.body, c.password+`"`) || b.cookie(loginCookie) != "" {
 			t.Errorf("%s: the password is on the page, or a login was begun", c.name)
 		}
@@ -266,6 +271,7 @@ func TestGettingLost(t *testing.T) {
 	b.post("/login/password", "new", "x", "again", "x").wants(t, "a form of another step", http.StatusSeeOther, "/login/next")
 	b.post("/login/cancel").wants(t, "starting over", http.StatusSeeOther, "/login")
 	b.post("/login/code", "code", r.code(secret)).wants(t, "after starting over", http.StatusBadRequest, "This sign-in is over")
+	r.counted(0) // who is lost does not guess
 }
 
 // Where somebody wanted to go is one of our own pages, or it is forgotten.
