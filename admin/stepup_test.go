@@ -85,7 +85,7 @@ func TestStepUpWithoutADevice(t *testing.T) {
 	b := r.signedIn("idp-ida")
 	b.post("/users/unlock", "name", "uwe").wants(t, "fresh", http.StatusSeeOther, "notice=unlocked")
 	r.later(10 * time.Minute)
-	b.post("/users/unlock", "name", "uwe").wants(t, "later", http.StatusSeeOther, "/login?notice=expired")
+	b.post("/users/unlock", "name", "uwe").wants(t, "later", http.StatusSeeOther, "/login?notice=again")
 	b.get("/").wants(t, "the old session", http.StatusSeeOther, "/login")
 }
 

@@ -284,7 +284,8 @@ func TestTheFirstDeviceWantsAFreshSignIn(t *testing.T) {
 		b := r.browser()
 		b.signIn("ann")
 		r.later(11 * time.Minute)
-		ask(b).wants(t, "after eleven minutes", http.StatusSeeOther, "return=%2Faccount%2Ffactors%2Fadd")
+		stale := ask(b).wants(t, "after eleven minutes", http.StatusSeeOther, "return=%2Faccount%2Ffactors%2Fadd")
+		b.follow(stale).wants(t, "the first page", http.StatusOK, "needs a sign-in of the last ten minutes")
 		if b.cookie(sessionCookie) != "" {
 			t.Error("still signed in")
 		}

@@ -58,8 +58,11 @@ func (v *visit) signIn() error {
 	if v.session.ID != "" {
 		return v.goTo(v.returnTo())
 	}
-	if v.r.URL.Query().Get("notice") == "expired" {
+	switch v.r.URL.Query().Get("notice") {
+	case "expired":
 		v.Notice = v.text("signin.expired")
+	case "again":
+		v.Notice = v.text("signin.again")
 	}
 	return v.showSignIn(http.StatusOK, "")
 }
