@@ -39,6 +39,10 @@ type Config struct {
 	Insight      insight.Searcher
 	Messages     insight.Messages // of SAML, where their log is kept; may be nil
 	Counts       insight.Counter
+
+	Configuration Configuration
+	Proposals     Proposals
+	Shelf         *Shelf // outlives this Admin; nil: it has one of its own
 }
 
 // Accounts are those that IT users can be linked to.
@@ -58,22 +62,24 @@ type Provider struct {
 // Admin answers administrators. It is safe for concurrent use.
 type Admin struct {
 	Config
-	portal  *portal.Portal
-	inside  *http.ServeMux
-	pages   []page
-	api     []operation
-	spec    []byte
-	uploads uploads
+	portal *portal.Portal
+	inside *http.ServeMux
+	pages  []page
+	api    []operation
+	spec   []byte
 }
 
 // New validates the configuration; it reads nothing.
 func New(c Config) (*Admin, error) {
 	if len(c.AllowFrom) == 0 || len(c.Roles) == 0 || c.Count == nil || c.Accounts == nil || c.Throttle == nil || c.Journal == nil ||
-		c.Insight.Finder == nil || c.Counts == nil {
+		c.Insight.Finder == nil || c.Counts == nil || c.Configuration == nil || c.Proposals == nil {
 		return nil, errors.New("admin: Config lacks a field")
 	}
 	if err := checkRules(c.Roles); err != nil {
 		return nil, err
+	}
+	if c.Shelf == nil {
+		c.Shelf = &Shelf{}
 	}
 	a := &Admin{Config: c, inside: http.NewServeMux()}
 	a.pages, a.api = pages(), operations()

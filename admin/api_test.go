@@ -88,8 +88,13 @@ func examples() map[string]called {
 		"unlockUser":    {"/users/ursula/unlock", `{}`, nil},
 		"previewImport": {"/imports?environment=quality", "username,id\nnew,12\n", nil},
 		"searchAudit":   {"/audit?user=ali*&kind=ok&limit=5&from=2020-01-01T00:00:00Z", "", nil}, "explainCall": {"/calls/the-correlation-id", "", nil},
-		"statistics":    {"/statistics?span=6h", "", nil},
-		"confirmImport": {"/imports/{upload}/confirm", `{}`, nil},
+		"statistics":        {"/statistics?span=6h", "", nil},
+		"showConfiguration": {"/configuration", "", nil}, "showConfigurationText": {"/configuration/text", "", nil}, "listVersions": {"/configuration/versions?limit=1", "", nil},
+		"diffConfiguration":   {"/configuration/diff", `{"base":2,"provider":"corp","settings":{"id":"corp","type":"ldap","base_dn":"dc=new"}}`, nil},
+		"testConfiguration":   {"/configuration/test", `{"base":2,"provider":"corp","settings":{"id":"corp","type":"ldap"}}`, nil},
+		"tryConfiguration":    {"/configuration/try", `{"base":2,"restore":1,"username":"ursula","password":"pw"}`, nil},
+		"changeConfiguration": {"/configuration", `{"base":2,"text":"x: 1","comment":"because"}`, nil},
+		"confirmImport":       {"/imports/{upload}/confirm", `{}`, nil},
 	}
 }
 
@@ -183,6 +188,7 @@ func (r *rig) dump() string {
 		r.must(err)
 		fmt.Fprintln(&b, u, len(devices), len(sessions))
 	}
+	fmt.Fprintln(&b, r.managed.versions)
 	return b.String()
 }
 
@@ -217,7 +223,7 @@ func TestStrictBodies(t *testing.T) {
 		`{"ids":{"production":1.5}}`: "malformed", `{"ids":{"production":3000000000}}`: "malformed", `{"ids":{"nowhere":1}}`: "invalid",
 		`{"ids":{"production":0}}`: "invalid", `{"ids":{"production":-1}}`: "invalid", `{"ids":{"production":1}}`: "invalid",
 		`{"name":" x"}`: "invalid", `{"name":"a\u0000b"}`: "invalid", `{"name":"` + strings.Repeat("x", 257) + `"}`: "invalid",
-		`{"name":"` + strings.Repeat("x", 70_000) + `"}`: "too_large",
+		`{"name":"` + strings.Repeat("x", 600_000) + `"}`: "too_large",
 	} {
 		status := map[string]int{"malformed": 400, "invalid": 422, "too_large": 413}[want]
 		b.api("PATCH", "/users/ursula", body).problem(t, fmt.Sprintf("%.60s", body), status, want)

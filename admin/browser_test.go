@@ -110,5 +110,7 @@ func gallery() []struct{ name, path string } {
 		{"user-edit", "/users/edit?name=ursula"}, {"user-link", "/users/link?name=ursula"}, {"user-disable", "/users/disable?name=ursula"},
 		{"import", "/users/import"}, {"missing", "/nothing"},
 		{"audit", "/audit"}, {"audit-more", "/audit?id=the-correlation-id"}, {"explain", "/audit/explain?id=refused"}, {"charts", "/charts"},
+		{"providers", "/providers"}, {"provider", "/providers/edit?id=corp"}, {"provider-new", "/providers/edit?kind=ldap"}, {"config-text", "/providers/text"},
+		{"versions", "/providers/versions"},
 	}
 }

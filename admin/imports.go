@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/idbridge/idbridge/audit"
@@ -36,35 +35,6 @@ type upload struct {
 	into    string // the environment that an id column without one means
 	effects string // fingerprint of the preview
 	until   time.Time
-}
-
-// uploads are kept in memory, by the node that was asked: the preview is a minute's matter.
-type uploads struct {
-	mu   sync.Mutex
-	list []upload
-}
-
-func (u *uploads) add(one upload, now time.Time) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.list = slices.DeleteFunc(u.list, func(o upload) bool { return !now.Before(o.until) })
-	if len(u.list) >= keptUploads {
-		u.list = slices.Delete(u.list, 0, 1)
-	}
-	u.list = append(u.list, one)
-}
-
-// take hands an upload out, once.
-func (u *uploads) take(id, owner string, now time.Time) (one upload, ok bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	i := slices.IndexFunc(u.list, func(o upload) bool { return o.id == id && o.owner == owner && now.Before(o.until) })
-	if i < 0 {
-		return upload{}, false
-	}
-	one = u.list[i]
-	u.list = slices.Delete(u.list, i, i+1)
-	return one, true
 }
 
 // Import is what an import does, or would do.
@@ -134,7 +104,7 @@ func (c *call) preview(in io.Reader, name string, format itusers.Format, into st
 	if len(report.Rows) > 0 {
 		kept := upload{id: rand.Text(), owner: c.me().Key, name: name, text: text, format: format, into: into, effects: effects(report),
 			until: c.now().Add(uploadLife)}
-		c.uploads.add(kept, c.now())
+		c.Shelf.addUpload(kept, c.now())
 		out.ID, out.Until = kept.id, &kept.until
 	}
 	return out, nil
@@ -142,7 +112,7 @@ func (c *call) preview(in io.Reader, name string, format itusers.Format, into st
 
 // confirm imports a file that was looked at, if it still does what was shown.
 func (c *call) confirm(id string) (Import, error) {
-	file, ok := c.uploads.take(id, c.me().Key, c.now())
+	file, ok := c.Shelf.takeUpload(id, c.me().Key, c.now())
 	if !ok {
 		return Import{}, errNoSuchThing
 	}
@@ -170,6 +140,11 @@ func (c *call) patient() {
 	_ = control.SetReadDeadline(time.Now().Add(uploadTimeout)) // a server that cannot is one of a test
 	_ = control.SetWriteDeadline(time.Now().Add(uploadTimeout))
 	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, maxUpload)
+}
+
+// slow lets an answer take longer than others: directories are being asked.
+func (c *call) slow() {
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(uploadTimeout))
 }
 
 func importOperations() []operation {

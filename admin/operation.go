@@ -25,6 +25,7 @@ type operation struct {
 	summary      string
 	role         Role
 	free         bool // changes nothing of anybody's, or proves a factor itself: no step-up
+	slow         bool // directories are asked
 	query        []parameter
 	in           reflect.Type // of the body; nil: none
 	file         []string     // media types of a body that is a file; none: JSON
@@ -75,6 +76,9 @@ func (c *call) operation(o operation) {
 	if err != nil {
 		c.fail(err)
 		return
+	}
+	if o.slow {
+		c.slow()
 	}
 	out, err := o.act(c, in)
 	if err != nil {
@@ -143,7 +147,7 @@ func wholeNumber(text string) bool {
 }
 
 // maxBody is the largest JSON body that is read.
-const maxBody = 64 << 10
+const maxBody = 512 << 10
 
 // decode reads a body strictly: JSON, nothing unknown, nothing twice, nothing after it.
 func decode(w http.ResponseWriter, r *http.Request, t reflect.Type) (any, error) {

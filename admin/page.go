@@ -29,7 +29,7 @@ func (p page) pattern() string {
 
 // pages is every page that there is.
 func pages() []page {
-	return slices.Concat([]page{{method: "GET", path: "/", role: Viewer, act: (*call).overview}}, userPages(), auditPages())
+	return slices.Concat([]page{{method: "GET", path: "/", role: Viewer, act: (*call).overview}}, userPages(), auditPages(), configurationPages())
 }
 
 // isPage tells whether people may be led to a path after signing in.
@@ -38,7 +38,7 @@ func (a *Admin) isPage(path string) bool {
 }
 
 // maxForm is the largest form that is read.
-const maxForm = 256 << 10
+const maxForm = 1 << 20
 
 // page answers a request for a page.
 func (c *call) page(p page) {
@@ -100,7 +100,7 @@ func (c *call) done(err error) {
 	}
 	var known *refusal
 	switch refused := refusalOf(err); {
-	case errors.Is(err, errNoSuchThing), refused.code == "no_it_user":
+	case errors.Is(err, errNoSuchThing), refused.code == "no_it_user", refused.code == "no_provider", refused.code == "no_version":
 		c.v.Missing()
 	case errors.As(err, &known):
 		c.v.Refuse(refused.status, c.v.Text("admin.refused.title"), c.told(err))
@@ -139,8 +139,11 @@ func (c *call) prove() (asked bool, err error) {
 	return true, c.askCode(problem)
 }
 
-// codeField is the name of a code in a form.
-const codeField = "code"
+// Names of fields of a form that are not shown again.
+const (
+	codeField     = "code"
+	passwordField = "password"
+)
 
 // askCode shows the form that was sent, with a field for a code.
 func (c *call) askCode(problem string) error {
@@ -148,7 +151,7 @@ func (c *call) askCode(problem string) error {
 		Button: c.v.Text("admin.stepup.button"), Action: c.v.Frame().Link(c.r.URL.Path), NeedsCode: true, Back: c.v.Frame().Link("/")}
 	for name, values := range c.r.PostForm {
 		for _, value := range values {
-			if name != codeField {
+			if name != codeField && name != passwordField { // a password never comes back
 				view.Fields = append(view.Fields, field{name, value})
 			}
 		}
@@ -186,6 +189,8 @@ func (c *call) told(err error) string {
 		"that_is_you": "admin.problem.yourself", "has_factor": "admin.problem.hasfactor", "preview_outdated": "admin.problem.outdated",
 		"too_large": "error.toolarge", "subject_linked_elsewhere": "admin.problem.linked", "unknown_user": "admin.problem.noaccount",
 		"no_such_account": "admin.problem.noaccount", "not_linked": "admin.problem.notlinked",
+		"managed_by_file": "admin.problem.file", "configuration_moved": "admin.problem.moved", "nothing_changed": "admin.problem.same",
+		"proposal_outdated": "admin.problem.proposal",
 	}[refused.code]
 	switch {
 	case ok:
@@ -237,7 +242,7 @@ func (c *call) shell(part string) shell {
 }
 
 // parts are the parts of the administration, in their order.
-var parts = []struct{ path, key string }{{"/", "admin.nav.overview"}, {"/users", "admin.nav.users"}, {"/audit", "admin.nav.audit"},
+var parts = []struct{ path, key string }{{"/", "admin.nav.overview"}, {"/users", "admin.nav.users"}, {"/providers", "admin.nav.providers"}, {"/audit", "admin.nav.audit"},
 	{"/charts", "admin.nav.charts"}}
 
 var roleText = map[Role]string{None: "admin.role.viewer", Viewer: "admin.role.viewer", Operator: "admin.role.operator",

@@ -32,6 +32,7 @@ var (
 	errNoSuchThing = &refusal{http.StatusNotFound, "not_found", "There is no such thing", nil}
 	errYourself    = &refusal{http.StatusConflict, "that_is_you", "You would lock yourself out", nil}
 	errHasFactor   = &refusal{http.StatusConflict, "has_factor", "The user has a second factor already", nil}
+	errOldProposal = &refusal{http.StatusConflict, "proposal_outdated", "This proposal is too old", nil}
 	errOldPreview  = &refusal{http.StatusConflict, "preview_outdated", "The IT users have changed since the preview", nil}
 )
 
@@ -52,6 +53,9 @@ func refusalOf(err error) *refusal {
 	var wrong itusers.Invalid
 	if errors.As(err, &wrong) {
 		return invalid(wrong...)
+	}
+	if r, ok := configurationRefusal(err); ok {
+		return r
 	}
 	reason := authn.ReasonOf(err)
 	switch kind := authn.KindOf(err); {

@@ -40,6 +40,7 @@ type rig struct {
 	factors *mfa.Service
 	limits  *authn.Throttle
 	audit   *audit.Log
+	managed *managed
 	door    *admin.Admin
 	server  *httptest.Server
 	config  admin.Config
@@ -121,7 +122,7 @@ func (self) History(context.Context, string) ([]portal.SignIn, error) {
 
 func newRig(t testing.TB, change ...func(*admin.Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, now: time.Now().Truncate(time.Second), secrets: map[string]string{}}
+	r := &rig{t: t, managed: newManaged(), now: time.Now().Truncate(time.Second), secrets: map[string]string{}}
 	rows, err := store.Open(t.Context(), store.Config{Driver: store.SQLite, Path: filepath.Join(t.TempDir(), "x.db")})
 	r.must(err)
 	t.Cleanup(func() { _ = rows.Close() })
@@ -189,6 +190,7 @@ func (r *rig) made() admin.Config {
 			return r.audit.Event(ctx, record)
 		},
 		Insight: insight.Searcher{Finder: r.store}, Counts: r.store,
+		Configuration: r.managed, Proposals: r.managed,
 	}
 }
 

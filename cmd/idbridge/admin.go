@@ -112,6 +112,7 @@ func newAdmin(b *backend, w *bridge, list []authn.Provider, fallback string) (ht
 		AllowFrom: c.AllowFrom, Roles: c.rules(), Users: b.users, Count: b.store.CountUsers, Accounts: accounts(list),
 		Environments: b.config.environmentNames(), Throttle: b.throttle, Journal: b.audit.Event,
 		Insight: insight.Searcher{Finder: b.store}, Counts: b.store,
+		Configuration: managing{w, time.Now()}, Proposals: managing{w, time.Now()}, Shelf: b.shelf,
 	})
 }
 

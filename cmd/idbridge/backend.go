@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"time"
 
+	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
@@ -34,6 +35,9 @@ type backend struct {
 	look     func(context.Context) // applies a version that has just been saved; nil in commands, which serve nobody
 	before   *authn.Service        // whose place a new service takes
 	address  *authn.Throttle       // of failed attempts by address, at the portal
+
+	shelf   *admin.Shelf               // what administrators have sent and not confirmed yet; outlives generations
+	trouble func(version int64) string // why a version is not in force, on a node that serves; may be nil
 }
 
 // openBackend opens what stands on rows, with the configuration that is in force.

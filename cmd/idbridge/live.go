@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/providers/saml"
 )
@@ -88,7 +89,7 @@ type failure struct {
 
 func newLive(ctx context.Context, ground *backend, m *metrics, log *slog.Logger) (*live, error) {
 	l := &live{metrics: m, log: log, running: ctx, started: ground.config}
-	ground.look = l.look
+	ground.look, ground.shelf, ground.trouble = l.look, &admin.Shelf{}, l.trouble
 	l.ground.Store(ground)
 	if err := ground.takeOver(ctx); err != nil {
 		return nil, err
@@ -265,6 +266,16 @@ func (l *live) fail(f failure) {
 	if !known {
 		l.log.Error("the configuration could not be applied, the one before stays in force", "configuration", f.what, "error", f.err)
 	}
+}
+
+// trouble is why a version could not be applied; empty where nothing is known of that.
+func (l *live) trouble(version int64) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil || l.failed.version != version {
+		return ""
+	}
+	return inOneLine(l.failed.err)
 }
 
 // state is a line about the configuration for /readyz.
