@@ -255,6 +255,24 @@ func TestAProviderElsewhere(t *testing.T) {
 	}
 }
 
+// TestRefusedElsewhere: what an identity provider says of somebody is told in words of ours, with the number by which the
+// administrator finds its own.
+func TestRefusedElsewhere(t *testing.T) {
+	number := regexp.MustCompile(`<dd><code>([^<]+)</code>`)
+	for reason, want := range map[string]string{
+		"conditional_access": "A rule of your organisation", "consent_missing": "has not approved", "not_assigned": "may not sign in",
+	} {
+		r := newRig(t)
+		r.idp.refuse = authn.Errorf(authn.Locked, reason, "AADSTS53003: only for the log")
+		b := r.browser()
+		b.post("/login/begin", "provider", "idp")
+		page := b.get("/oidc/idp/callback?error=access_denied&state="+r.idp.state).wants(t, reason, http.StatusForbidden, "You cannot sign in now", want)
+		if id := number.FindStringSubmatch(page.body); id == nil || strings.Contains(page.body, "AADSTS") {
+			t.Errorf("%s: the number %q, or the inside: %s", reason, id, page.body)
+		}
+	}
+}
+
 // Where people get lost: the back button, two tabs, a login that is over, cookies refused.
 func TestGettingLost(t *testing.T) {
 	r := newRig(t)

@@ -48,9 +48,20 @@ func outcome(err error) (status int, name string) {
 	case authn.NotEnrolled:
 		return http.StatusForbidden, "more"
 	case authn.Locked, authn.BadCredentials:
-		return http.StatusForbidden, "locked"
+		return http.StatusForbidden, forbidden(authn.ReasonOf(err))
 	}
 	return http.StatusInternalServerError, "internal"
+}
+
+// forbidden tells apart what people can do something about, after their identity provider has seen who they are.
+func forbidden(reason string) (name string) {
+	switch reason {
+	case "conditional_access":
+		return "policy"
+	case "consent_missing":
+		return "consent"
+	}
+	return "locked"
 }
 
 // errorTexts are title and explanation by name: written out, so that a text that is missing is found.
@@ -65,6 +76,8 @@ var errorTexts = map[string][2]string{
 	"untrusted":   {"error.untrusted.title", "error.untrusted"},
 	"notmapped":   {"error.notmapped.title", "problem.notmapped"},
 	"locked":      {"error.locked.title", "problem.disabled"},
+	"policy":      {"error.locked.title", "error.policy"},
+	"consent":     {"error.locked.title", "error.consent"},
 	"more":        {"error.locked.title", "problem.more"},
 	"internal":    {"error.internal.title", "error.internal"},
 }

@@ -114,6 +114,7 @@ type identityProvider struct {
 	state  string
 	fields url.Values
 	reply  authn.Reply
+	refuse error // what Finish says
 	out    authn.Redirect
 	outErr error
 }
@@ -140,6 +141,9 @@ func (i *identityProvider) Finish(_ context.Context, _ []byte, reply authn.Reply
 	i.reply = reply
 	if reply.Form.Get("SAMLResponse") == "" && reply.RawQuery == "" {
 		return authn.Identity{}, &authn.Error{Kind: authn.Untrusted, Reason: "bad_signature"}
+	}
+	if i.refuse != nil {
+		return authn.Identity{}, i.refuse
 	}
 	return authn.Identity{Provider: "idp", Subject: "i-ann", Username: "ann", Session: "their session", Factors: []string{authn.FactorIdP, authn.FactorIdPMFA}}, nil
 }

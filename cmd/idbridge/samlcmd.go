@@ -128,7 +128,7 @@ in our metadata and signs from the time shown; a previous one still opens what i
 				for _, k := range list {
 					rows = append(rows, []string{k.Provider, k.State, on(k.Signs), on(k.Ends), on(k.Expires), k.Fingerprint})
 				}
-				head := []string{"PROVIDER", "STATE", "SIGNS FROM", "GOES ON", "CERTIFICATE ENDS", "SHA-256"}
+				head := []string{"PROVIDER", "STATE", "SIGNS FROM", "GONE FROM", "CERTIFICATE ENDS", "SHA-256"}
 				return show(cmd.OutOrStdout(), output, head, rows, append([]saml.KeyInfo{}, list...))
 			})
 		},
