@@ -852,6 +852,24 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// TestReplayByAnotherConfirmation: an assertion that will fit again later, or fits another request, is remembered until then.
+func TestReplayByAnotherConfirmation(t *testing.T) {
+	now := confirmation(`NotOnOrAfter="` + at(time.Minute) + `" Recipient="` + testACS + `" InResponseTo="` + testRequest + `"`)
+	for name, other := range map[string]string{
+		"later":              `NotBefore="` + at(10*time.Minute) + `" NotOnOrAfter="` + at(time.Hour) + `" Recipient="` + testACS + `" InResponseTo="` + testRequest + `"`,
+		"to another request": `NotOnOrAfter="` + at(time.Hour) + `" Recipient="` + testACS + `" InResponseTo="_request2"`,
+	} {
+		for _, confirmations := range [][]string{{now, confirmation(other)}, {confirmation(other), now}} {
+			a := usual()
+			a.subject = subject(append([]string{`<saml:NameID>ann</saml:NameID>`}, confirmations...)...)
+			v, err := judged(t, a.raw(), expecting())
+			if want := testNow().Add(time.Hour + 2*time.Minute); err != nil || !v.Expires.Equal(want) {
+				t.Errorf("%s: remembered until %s, want %s; %v", name, v.Expires, want, err)
+			}
+		}
+	}
+}
+
 // TestReasonsAreExplained: what an operator reads in the log stands in docs/errors.md, also the reasons that are put
 // together and so escape the layout test.
 func TestReasonsAreExplained(t *testing.T) {

@@ -183,6 +183,7 @@ func (j *judgement) checkConfirmation() error {
 			problem = refuse("no_bearer_confirmation", "not exactly one SubjectConfirmationData")
 			continue
 		}
+		j.remember(data)
 		if err := j.bearer(data); err != nil {
 			problem = err
 			continue
@@ -202,18 +203,24 @@ func (j *judgement) bearer(data *etree.Element) error {
 	if err := j.answers(data); err != nil {
 		return err
 	}
-	until, given, err := j.window(data, "early_confirmation", "expired_confirmation")
+	_, given, err := j.window(data, "early_confirmation", "expired_confirmation")
 	switch {
 	case err != nil:
 		return err
 	case !given:
 		return refuse("confirmation_without_end", "the bearer confirmation has no NotOnOrAfter")
 	}
+	return nil
+}
+
+// remember sees to it that the assertion is not forgotten before a confirmation ends, also one that does not fit now: it
+// could fit another request, or later.
+func (j *judgement) remember(data *etree.Element) {
+	until, _, err := instant(data, "NotOnOrAfter")
 	// Twice the skew: the IdP's clock may differ from this node's, and this node's from another's.
-	if until = until.Add(2 * j.Skew); until.After(j.found.Expires) {
+	if until = until.Add(2 * j.Skew); err == nil && until.After(j.found.Expires) {
 		j.found.Expires = until
 	}
-	return nil
 }
 
 // window checks NotBefore and NotOnOrAfter of an element, and returns the latter. It is given its two reasons.
