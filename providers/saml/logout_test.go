@@ -143,7 +143,10 @@ func goesOn(t *testing.T, w *httptest.ResponseRecorder) (string, url.Values) {
 // lone is a service provider whose identity provider is this test: it signs with key.
 func lone(t *testing.T) (s *party, key ownKey) {
 	t.Helper()
-	key = aKey(t, 2048)
+	key, err := lonersKey()
+	if err != nil {
+		t.Fatal(err)
+	}
 	s = offline(t, func(c *Config) {
 		c.Metadata, c.CertificateFile = Metadata{}, file(t, pemOf(key))
 		c.Endpoint = Endpoint{SSOURL: idpID + "/sso", SLOURL: idpID + "/slo"}

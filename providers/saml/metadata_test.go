@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,21 +28,29 @@ import (
 // aKey makes a key with its certificate.
 func aKey(t testing.TB, bits int) ownKey {
 	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, bits)
+	key, err := makeKey(bits)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return key
+}
+
+// lonersKey signs for every identity provider that a test itself is: to make one takes longer than most tests.
+var lonersKey = sync.OnceValues(func() (ownKey, error) { return makeKey(2048) })
+
+func makeKey(bits int) (ownKey, error) {
+	private, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		return ownKey{}, err
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {
-		t.Fatal(err)
+		return ownKey{}, err
 	}
 	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ownKey{private: private, certificate: certificate}
+	return ownKey{private: private, certificate: certificate}, err
 }
 
 // described is metadata with the parts that tests vary.

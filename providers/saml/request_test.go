@@ -40,6 +40,10 @@ func TestWhatIsAskedFor(t *testing.T) {
 		}
 		return e.Text()
 	}
+	key, err := lonersKey()
+	if err != nil {
+		t.Fatal(err)
+	}
 	contexts := func(e *etree.Element) (list string) {
 		if r := e.SelectElement("RequestedAuthnContext"); r != nil {
 			list = value(r, "Comparison")
@@ -65,7 +69,7 @@ func TestWhatIsAskedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := offline(t, func(o *Config) {
-				o.Metadata, o.CertificateFile = Metadata{}, file(t, pemOf(aKey(t, 2048)))
+				o.Metadata, o.CertificateFile = Metadata{}, file(t, pemOf(key))
 				o.Endpoint.SSOURL = idpID + "/sso"
 				c.configure(o)
 			})
