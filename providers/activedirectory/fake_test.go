@@ -132,7 +132,7 @@ func startFake(t *testing.T) *fake {
 	}
 	f := &fake{config: Config{
 		Domain: "example.test", URLs: []string{"ldaps://" + l.Addr().String()}, CAFile: ca.File, BindDN: "svc@example.test",
-		BindPassword: "x", RequestTimeout: 2 * time.Second,
+		BindPassword: "x", RequestTimeout: time.Minute,
 	}}
 	var wg sync.WaitGroup
 	wg.Go(func() {

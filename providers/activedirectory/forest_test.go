@@ -274,7 +274,7 @@ func TestACatalogueThatLies(t *testing.T) {
 		}
 	}
 	f := startForest(t)
-	f.config.Forest.GlobalCatalogue = []string{silent(t)}
+	f.config.Forest.GlobalCatalogue, f.config.RequestTimeout = []string{silent(t)}, time.Second
 	f.config.DialTimeout = 100_000_000
 	_, err := connect(t, f.config).Find(t.Context(), "ana")
 	wantReason(t, err, authn.Unavailable, "directory_unreachable")

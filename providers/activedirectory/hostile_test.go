@@ -56,7 +56,7 @@ func TestAControllerThatAnswersNonsense(t *testing.T) {
 	} {
 		for name, lie := range lies {
 			f := startFake(t)
-			f.config.RequestTimeout = 1500 * time.Millisecond
+			f.config.RequestTimeout = 3 * time.Second
 			f.lie = func(r ber.Tag, dn string, asked []string) string {
 				return map[bool]string{true: lie.bytes}[s.hit(r, dn, asked)]
 			}

@@ -5,7 +5,9 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/idbridge/idbridge/authn"
@@ -251,7 +253,7 @@ func TestFailOver(t *testing.T) {
 		mu.Lock()
 		goal := passed + more
 		mu.Unlock()
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 			mu.Lock()
 			reached := passed >= goal
 			mu.Unlock()
@@ -278,22 +280,86 @@ func TestFailOver(t *testing.T) {
 	}
 }
 
+// TestWhoCallsWhileTheLastServerIsTried waits for how that ends: a directory that comes back refuses nobody.
+func TestWhoCallsWhileTheLastServerIsTried(t *testing.T) {
+	down := authn.Errorf(authn.Unavailable, reasonUnreachable, "down")
+	for name, test := range map[string]struct {
+		outcome error         // of the try
+		takes   time.Duration // the try
+		waits   time.Duration // the other caller
+	}{
+		"it is back":   {nil, lastResort / 2, lastResort / 2},
+		"it is not":    {down, lastResort / 2, lastResort / 2},
+		"nobody knows": {nil, 2 * lastResort, lastResort},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				list := servers{newServer(endpoint{url: "ldaps://only"}, &Config{DialTimeout: time.Minute})}
+				list[0].failed(down, time.Now())
+				time.Sleep(lastResort)
+				tries := 0
+				call := func() error {
+					return list.each(t.Context(), func(*server) (bool, error) {
+						if tries++; tries == 1 {
+							time.Sleep(test.takes)
+						}
+						return false, test.outcome
+					})
+				}
+				go func() { _ = call() }()
+				synctest.Wait()
+				began := time.Now()
+				err := call()
+				if in := err == nil; in != (name == "it is back") || (tries == 2) != in || time.Since(began) != test.waits {
+					t.Errorf("%v after %v, %d tries", err, time.Since(began), tries)
+				}
+				time.Sleep(test.takes)
+			})
+		})
+	}
+}
+
+// TestAPanicEndsATry: somebody else may try the server later.
+func TestAPanicEndsATry(t *testing.T) {
+	list := servers{newServer(endpoint{url: "ldaps://only"}, &Config{})}
+	list[0].failed(authn.Errorf(authn.Unavailable, reasonUnreachable, "down"), time.Now().Add(-skipTime))
+	func() {
+		defer func() { _ = recover() }()
+		_ = list.each(t.Context(), func(*server) (bool, error) { panic("a bug") })
+	}()
+	if end, _ := list[0].claim(time.Now().Add(skipTime), false); end == nil {
+		t.Error("nobody will ever try the server again")
+	}
+}
+
 func TestADeadDirectoryFailsFast(t *testing.T) {
 	s := testenv.Slapd(t, testenv.SlapdConfig{Users: 1})
 	d := connect(t, configFor(s))
 	s.Kill()
 	_, err := d.Find(t.Context(), "user00000")
 	wantReason(t, err, authn.Unavailable, reasonUnreachable)
+	l, err := net.Listen("tcp", strings.TrimPrefix(s.URL, "ldaps://")) // in its place, to see who comes
+	if err != nil {
+		t.Fatal(err)
+	}
+	var came atomic.Int64
+	go func() {
+		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+			came.Add(1)
+			_ = c.Close()
+		}
+	}()
 	began := time.Now()
 	for range 1000 {
 		_, err = d.Find(t.Context(), "user00000")
 		wantReason(t, err, authn.Unavailable, reasonUnreachable)
 	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("1000 refusals took %v", took)
+	if n, most := came.Load(), int64(time.Since(began)/lastResort)+1; n > most {
+		t.Errorf("it was tried %d times for 1000 callers, at most %d are due", n, most)
 	}
+	_ = l.Close()
 	s.Restart(t)
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if _, err = signIn(t.Context(), d, "user00000", "pw-user00000"); err == nil {
 			return
 		}
@@ -315,7 +381,7 @@ func TestServiceAccountRefused(t *testing.T) {
 			t.Errorf("the error shows the password: %v", err)
 		}
 	}
-	if ok, _ := d.servers[0].claim(time.Now().Add(2*lastResort), true); ok {
+	if end, _ := d.servers[0].claim(time.Now().Add(2*lastResort), true); end != nil {
 		t.Error("the refused account is tried again every second, which would lock it")
 	}
 }

@@ -164,7 +164,7 @@ func TestAServerThatCannot(t *testing.T) {
 		"is silent on the bind":       {answers{bind: raw("")}, reasonSilent},
 	} {
 		f := lying(t, test.answers)
-		d := connect(t, fakeConfig(f.url))
+		d := connect(t, impatient(fakeConfig(f.url), test.reason))
 		err := d.change(t.Context(), fakeUser, "x", "y")
 		if authn.KindOf(err) != authn.Unavailable || authn.ReasonOf(err) != test.reason {
 			t.Errorf("%s: %v, want %s", name, err, test.reason)

@@ -31,9 +31,10 @@ type server struct {
 	binds    *pool
 
 	mu      sync.Mutex
-	failure error     // why it is skipped; nil when it is well
-	skipped time.Time // until then
-	retry   time.Time // from then on one caller may try it as the last resort
+	failure error         // why it is skipped; nil when it is well
+	skipped time.Time     // until then
+	retry   time.Time     // from then on one caller may try it as the last resort
+	trial   chan struct{} // open while one caller tries a server that failed
 }
 
 func newServer(e endpoint, c *Config) *server {
@@ -101,8 +102,9 @@ func (s *server) refusedUs(now time.Time) error {
 	return nil
 }
 
-// claim tells whether the caller may use the server now. Of a server that failed, one caller at a time gets a try.
-func (s *server) claim(now time.Time, last bool) (bool, error) {
+// claim lets the caller use the server until end is called; where end is nil, the server is to be left alone. Of a server
+// that failed, one caller at a time gets a try.
+func (s *server) claim(now time.Time, last bool) (end func(), why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	due := s.skipped
@@ -111,12 +113,42 @@ func (s *server) claim(now time.Time, last bool) (bool, error) {
 	}
 	switch {
 	case s.failure == nil:
-		return true, nil
-	case now.Before(due):
-		return false, s.failure
+		return func() {}, nil
+	case s.trial != nil, now.Before(due):
+		return nil, s.failure
 	}
 	s.skipped, s.retry = now.Add(skipTime), now.Add(max(lastResort, s.config.DialTimeout))
-	return true, nil
+	s.trial = make(chan struct{})
+	return s.endTrial, nil
+}
+
+func (s *server) endTrial() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.trial)
+	s.trial = nil
+}
+
+// await is claim where there is no other server left: it waits for another caller's try, so that those who call while the
+// directory comes back get in too.
+func (s *server) await(ctx context.Context) (end func(), why error) {
+	s.mu.Lock()
+	trial := s.trial
+	s.mu.Unlock()
+	if trial != nil {
+		ctx, cancel := context.WithTimeout(ctx, lastResort)
+		defer cancel()
+		select {
+		case <-trial:
+		case <-ctx.Done():
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure != nil {
+		return nil, s.failure
+	}
+	return func() {}, nil
 }
 
 // servers is the directory: equal servers in order of preference.
@@ -131,12 +163,16 @@ func (list servers) each(ctx context.Context, try func(*server) (answered bool, 
 		candidates := list
 		list = nil // the second time only those that were skipped
 		for _, s := range candidates {
-			if ok, why := s.claim(time.Now(), lastResort); !ok {
+			end, why := s.claim(time.Now(), lastResort)
+			if end == nil && lastResort {
+				end, why = s.await(ctx)
+			}
+			if end == nil {
 				last = preferFirst(last, why)
 				list = append(list, s)
 				continue
 			}
-			answered, err := s.attempt(ctx, try)
+			answered, err := s.attempt(ctx, end, try)
 			if answered || err == nil || ctx.Err() != nil {
 				return err
 			}
@@ -154,7 +190,8 @@ func preferFirst(a, b error) error {
 }
 
 // attempt asks the server and judges from the outcome whether it is well.
-func (s *server) attempt(ctx context.Context, try func(*server) (bool, error)) (bool, error) {
+func (s *server) attempt(ctx context.Context, end func(), try func(*server) (bool, error)) (bool, error) {
+	defer end()
 	began := time.Now()
 	answered, err := try(s)
 	now := time.Now()
