@@ -83,7 +83,7 @@ func (d directory) Find(_ context.Context, name string) (authn.Account, error) {
 	if name == "" || strings.Contains(name, "stranger") {
 		return authn.Account{}, &authn.Error{Kind: authn.BadCredentials, Reason: "unknown_user"}
 	}
-	groups := map[string][]string{"alice": {"cn=IT Admins,ou=groups,dc=example,dc=com"}, "oscar": {"helpdesk", "others"}, "vera": {"AUDITORS"}}
+	groups := map[string][]string{"alice": {"cn=IT Admins,ou=groups,dc=example,dc=com", "IT Admins"}, "oscar": {"helpdesk", "others"}, "vera": {"AUDITORS"}}
 	return authn.Account{Identity: authn.Identity{Provider: d.provider, Subject: "s-" + name, Username: name, Name: name, Groups: groups[name]}}, nil
 }
 

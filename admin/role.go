@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/idbridge/idbridge/authn"
@@ -36,7 +37,7 @@ func ParseRole(name string) (r Role, ok bool) {
 type Rule struct {
 	Role     Role
 	Provider string
-	Group    string // its DN, or its name (the value of the DN's first part), in upper or lower case; empty: everybody
+	Group    string // as its provider calls it; see authn.GroupKey; empty: everybody
 }
 
 func checkRules(rules []Rule) error {
@@ -62,11 +63,6 @@ func (r Rule) fits(groups []string) bool {
 	if r.Group == "" {
 		return true
 	}
-	want, _ := authn.GroupKeys(r.Group)
-	for _, g := range groups {
-		if dn, name := authn.GroupKeys(g); strings.TrimSpace(g) != "" && (dn == want || name == want) {
-			return true
-		}
-	}
-	return false
+	want := authn.GroupKey(r.Group)
+	return slices.ContainsFunc(groups, func(g string) bool { return strings.TrimSpace(g) != "" && authn.GroupKey(g) == want })
 }

@@ -21,7 +21,7 @@ type Identity struct {
 	Username string // as the provider spells it, not as it was typed
 	Name     string
 	Email    string
-	Groups   []string // complete, or the provider returned an error
+	Groups   []string // under each name by which rules may call them; complete, or the provider returned an error
 	Factors  []string // what was proven, in order: FactorPassword, FactorTOTP ...
 
 	Until   time.Time // the source wants no session of ours beyond this; zero: it says nothing
@@ -107,6 +107,10 @@ type Provider struct {
 	// Ends tells when the credentials end by which we are known to the source, as far as that is known here; it asks nobody.
 	// Nil: none ends.
 	Ends func() []End
+
+	// GroupRule tells whether a group of this source can be what a rule calls it; the error says what to do about it. Nil: the
+	// source tells no groups, and no rule for one would ever match.
+	GroupRule func(group string) error
 
 	// Close ends what runs on behind the provider, such as idle connections. It is called once, when the configuration has
 	// been replaced and nobody asks the provider any more. Nil: there is nothing to end.

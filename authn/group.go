@@ -5,24 +5,21 @@ import (
 	"strings"
 )
 
-// GroupKeys gives the two forms in which a group can be compared: the whole DN, without regard to case, to spaces
-// around separators and to the ways of escaping; and the value of its first part. Of a text that is no DN both are
-// the text.
-func GroupKeys(group string) (dn, name string) {
+// GroupKey is the form in which the group of a rule and one of an Identity are compared: without regard to case, and where
+// it is a DN, to spaces around separators and to the ways of escaping.
+//
+// A group is what its provider calls it, as a whole. The name inside of a DN is not enough: who may make groups in some
+// corner of a directory could call one like another elsewhere, and gain what rules give to that one.
+func GroupKey(group string) string {
 	var parts []string
-	for i, part := range splitUnescaped(group, ',') {
+	for _, part := range splitUnescaped(group, ',') {
 		attribute, value, ok := strings.Cut(part, "=")
 		if !ok {
-			plain := FoldName(strings.TrimSpace(group))
-			return plain, plain
+			return FoldName(strings.TrimSpace(group))
 		}
-		value = FoldName(unescape(strings.TrimSpace(value)))
-		if i == 0 {
-			name = value
-		}
-		parts = append(parts, FoldName(strings.TrimSpace(attribute))+"="+value)
+		parts = append(parts, FoldName(strings.TrimSpace(attribute))+"="+FoldName(unescape(strings.TrimSpace(value))))
 	}
-	return strings.Join(parts, "\x00"), name
+	return strings.Join(parts, "\x00")
 }
 
 // splitUnescaped cuts at separators that no backslash precedes (RFC 4514 section 3).

@@ -9,7 +9,7 @@ import (
 
 // GroupRule is the policy for the members of one group.
 type GroupRule struct {
-	Group  string // the group's DN, or its name (the value of the DN's first part), in upper or lower case
+	Group  string // as its provider calls it; see authn.GroupKey
 	Policy authn.FactorPolicy
 }
 
@@ -104,7 +104,7 @@ func (c ProviderPolicy) compile(global authn.FactorPolicy) (providerPolicy, erro
 		return out, unknownPolicy("default", c.Default)
 	}
 	for _, rule := range c.Groups {
-		key, _ := authn.GroupKeys(rule.Group)
+		key := authn.GroupKey(rule.Group)
 		if strings.TrimSpace(rule.Group) == "" {
 			return out, fmt.Errorf("a rule without a group")
 		}
@@ -121,11 +121,8 @@ func (c ProviderPolicy) compile(global authn.FactorPolicy) (providerPolicy, erro
 // of is the strictest rule among those for the groups, and the group that it is for; none where no rule matches.
 func (c providerPolicy) of(groups []string) (found authn.FactorPolicy, of string) {
 	for _, group := range groups {
-		dn, name := authn.GroupKeys(group)
-		for _, key := range []string{dn, name} {
-			if rule := c.byGroup[key]; strictness(rule) > strictness(found) {
-				found, of = rule, group
-			}
+		if rule := c.byGroup[authn.GroupKey(group)]; strictness(rule) > strictness(found) {
+			found, of = rule, group
 		}
 	}
 	return found, of

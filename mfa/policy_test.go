@@ -30,17 +30,18 @@ func TestPolicy(t *testing.T) {
 		{"corp", "CN=admins,OU=groups,DC=Example,DC=org", authn.FactorRequired},
 		{"corp", "cn=admins,ou=other,dc=example,dc=org", authn.FactorNever}, // a rule by DN means that group only
 		{"corp", "admins", authn.FactorNever},
-		{"corp", "cn=STAFF,ou=x,dc=example,dc=org", authn.FactorEnrolled}, // a rule by name
+		{"corp", "cn=staff,ou=x,dc=example,dc=org", authn.FactorNever}, // a rule by name means who is called so, anywhere else too
 		{"corp", "Staff", authn.FactorEnrolled},
-		{"corp", "cn=staff,dc=x|cn=admins,ou=groups,dc=example,dc=org|cn=z,dc=x", authn.FactorRequired}, // the strictest wins
-		{"corp", "cn=staffing,dc=example,dc=org", authn.FactorNever},
-		{"corp", "ou=staff,cn=x,dc=example,dc=org", authn.FactorEnrolled},
-		{"corp", "cn=x,ou=staff,dc=example,dc=org", authn.FactorNever}, // not the group's own name
+		{"corp", " staff ", authn.FactorEnrolled},
+		{"corp", "staff|cn=admins,ou=groups,dc=example,dc=org|cn=z,dc=x", authn.FactorRequired}, // the strictest wins
+		{"corp", "cn=admins,ou=groups,dc=example,dc=org|staff", authn.FactorRequired},
+		{"corp", "staffing", authn.FactorNever},
 		{"corp", `CN=r&d\2c berlin,DC=example,DC=org`, authn.FactorRequired},
 		{"other", "", authn.FactorEnrolled}, // no default of its own
 		{"other", "robots", authn.FactorNever},
 		{"strict", "", authn.FactorRequired},
-		{"strict", "cn=robots,dc=x", authn.FactorNever}, // a rule for a group is over the provider's default
+		{"strict", "ROBOTS", authn.FactorNever}, // a rule for a group is over the provider's default
+		{"strict", "CN=robots,DC=x", authn.FactorRequired},
 	} {
 		id := authn.Identity{Provider: c.provider, Groups: strings.Split(c.groups, "|")}
 		if got := of(id); got != c.want {

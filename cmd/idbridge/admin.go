@@ -34,7 +34,7 @@ type AdminConfig struct {
 type RoleConfig struct {
 	Role     string `yaml:"role" required:"true" enum:"viewer,operator,administrator" doc:"viewer sees, operator helps users, administrator changes everything"`
 	Provider string `yaml:"provider" required:"true" doc:"whose accounts"`
-	Group    string `yaml:"group" doc:"the group's DN, or its name; absent: everybody of the provider, for break-glass accounts only"`
+	Group    string `yaml:"group" doc:"as the provider calls it: its name, DN or id; absent: everybody of the provider, for break-glass accounts only"`
 }
 
 // admin finds what is wrong in the administrators' section.
@@ -76,6 +76,9 @@ func (k checker) roles(rules []RoleConfig) {
 		k.refuseIf(!known, at("admin.roles", i)+".provider", "there is no provider %q", r.Provider)
 		k.refuseIf(known && r.Group == "" && kind != breakGlass, at("admin.roles", i)+".group",
 			"is missing: everybody of %s would be %s (only break-glass accounts may all be)", r.Provider, r.Role)
+		if p, ok := k.made[r.Provider]; ok && r.Group != "" {
+			k.groupRule(at("admin.roles", i)+".group", r.Group, p)
+		}
 	}
 }
 

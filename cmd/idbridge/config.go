@@ -132,7 +132,7 @@ type FactorConfig struct {
 
 // GroupRuleConfig is the policy for one group.
 type GroupRuleConfig struct {
-	Group  string `yaml:"group" required:"true" doc:"the group's DN, or its name"`
+	Group  string `yaml:"group" required:"true" doc:"as the provider calls it: its name, DN or id"`
 	Policy string `yaml:"policy" enum:"never,enrolled,required" required:"true" doc:"for its members"`
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,7 +20,8 @@ import (
 // checker finds what is wrong between keys and puts it at their positions.
 type checker struct {
 	Config
-	doc *strictyaml.Document
+	doc  *strictyaml.Document
+	made map[string]authn.Provider // those of the file that can be made, without break-glass accounts
 }
 
 // refuseIf notes a problem at a key.
@@ -29,15 +31,19 @@ func (k checker) refuseIf(bad bool, path, format string, args ...any) {
 	}
 }
 
+func newChecker(c Config, doc *strictyaml.Document) checker {
+	return checker{c, doc, map[string]authn.Provider{}}
+}
+
 func (c Config) check(doc *strictyaml.Document) {
-	k := checker{c, doc}
+	k := newChecker(c, doc)
 	k.listeners()
 	k.plugin()
 	k.portal()
-	k.admin()
 	k.environments()
 	k.storeAndKeys()
 	k.providers()
+	k.admin()
 	k.sources()
 	k.coverage()
 	k.throttle()
@@ -206,8 +212,15 @@ func (k checker) provider(at string, p ProviderConfig) {
 	if !ok || p.Settings == nil || k.doc.Wrong(at) {
 		return
 	}
-	_, err := kind.make(p.ID, p.label(), p.Settings, p.route())
+	made, err := kind.make(p.ID, p.label(), p.Settings, p.route())
 	k.refuseAll(at, err)
+	if err != nil || p.Type == breakGlass {
+		return
+	}
+	k.made[p.ID] = made
+	for i, r := range p.Factor.Groups {
+		k.groupRule(fmt.Sprintf("%s.factor.groups[%d].group", at, i), r.Group, made)
+	}
 }
 
 // refuseAll puts what a constructor says at the keys that it names.
@@ -219,6 +232,15 @@ func (k checker) refuseAll(at string, err error) {
 			k.doc.Refuse(at, "%s", problem)
 		}
 	}
+}
+
+// groupRule refuses a rule that nobody would ever meet: a second factor that is asked of no one is noticed too late.
+func (k checker) groupRule(path, group string, p authn.Provider) {
+	err := errors.New("users of this provider have no groups")
+	if p.GroupRule != nil {
+		err = p.GroupRule(group)
+	}
+	k.refuseIf(err != nil, path, "%v", err)
 }
 
 // keyPath is the key of its settings that a provider's error begins with.

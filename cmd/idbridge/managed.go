@@ -73,7 +73,7 @@ func (c Config) decodeManaged(name string, text []byte, from origin, before Mana
 	next.ManagedConfig, next.unmanaged, next.leftover = ManagedConfig{}, nil, false
 	doc := strictyaml.Decode(name, text, &next.ManagedConfig, o)
 	unmask(doc, &next.ManagedConfig, before)
-	k := checker{next, doc}
+	k := newChecker(next, doc)
 	k.providers()
 	k.throttle()
 	return next, doc.Err()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/authn/authntest"
+	"github.com/idbridge/idbridge/mfa"
 	"github.com/idbridge/idbridge/testenv"
 )
 
@@ -399,6 +400,41 @@ func TestAccessByGroup(t *testing.T) {
 			if authn.ReasonOf(err) != reasonWrongPassword {
 				t.Errorf("%s: %s without the password: %v", name, user, err)
 			}
+		}
+	}
+}
+
+// TestPolicyByGroup: rules of the second factor name groups as access rules do. The name in a group's DN is none: who may
+// make groups in one corner of the domain chooses it freely.
+func TestPolicyByGroup(t *testing.T) {
+	dc := testenv.Samba(t, testenv.SambaConfig{})
+	dc.LDBModify(t, "dn: CN=robots,"+testenv.SambaPeopleDN+"\nchangetype: add\nobjectClass: group\nsAMAccountName: harmless\n"+
+		"member: CN=alice,"+testenv.SambaPeopleDN+"\n")
+	p, err := New("corp", "", configFor(dc), authn.Route{Default: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	a, err := p.Password.Find(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rule, matches := range map[string]bool{
+		"Staff": true, "cn=Staff, " + testenv.SambaGroupsDN: true, dc.Attribute(t, "staff", "objectSid"): true,
+		"harmless": true, "robots": false, "cn=staff": false,
+	} {
+		policy, err := mfa.Policy{Default: authn.FactorRequired, Providers: map[string]mfa.ProviderPolicy{
+			"corp": {Groups: []mfa.GroupRule{{Group: rule, Policy: authn.FactorNever}}}}}.Func()
+		if err != nil || p.GroupRule(rule) != nil {
+			t.Fatal(err, p.GroupRule(rule))
+		}
+		if got := policy(a.Identity); (got == authn.FactorNever) != matches {
+			t.Errorf("rule for %q: policy %s", rule, got)
+		}
+	}
+	for _, rule := range []string{" ", "CN=x,broken"} {
+		if p.GroupRule(rule) == nil {
+			t.Errorf("%q is taken for a group", rule)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package activedirectory
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -148,19 +149,26 @@ func (c *Config) checkOthers() (errs []error) {
 
 func (c *Config) checkAccess() (errs []error) {
 	for key, groups := range map[string][]string{"allow_groups": c.AllowGroups, "deny_groups": c.DenyGroups} {
-		if len(groups) > 0 && c.Groups.Source == sourceNone {
-			errs = append(errs, fmt.Errorf("%s: cannot be decided with groups.source: none", key))
-		}
 		for i, g := range groups {
-			switch {
-			case strings.TrimSpace(g) == "":
-				errs = append(errs, fmt.Errorf("%s[%d]: is empty", key, i))
-			case strings.Contains(g, "=") && !ldap.IsDN(g):
-				errs = append(errs, fmt.Errorf("%s[%d]: %q is not a DN", key, i, g))
+			if err := c.Groups.rule(g); err != nil {
+				errs = append(errs, fmt.Errorf("%s[%d]: %w", key, i, err))
 			}
 		}
 	}
 	return errs
+}
+
+// rule refuses what no group is called.
+func (g Groups) rule(group string) error {
+	switch {
+	case g.Source == sourceNone:
+		return errors.New("no group is known with groups.source: none")
+	case strings.TrimSpace(group) == "":
+		return errors.New("is empty")
+	case strings.Contains(group, "=") && !ldap.IsDN(group):
+		return fmt.Errorf("%q is not a DN", group)
+	}
+	return nil
 }
 
 func (c *Config) setDefaults() {

@@ -456,9 +456,9 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 	}
 	_, err = New("corp", "", Config{
 		Domain: "corp.test", URLs: []string{"ldaps://dc1"}, BindDN: "svc@corp.test", BindPassword: "x",
-		Groups: Groups{Source: "none"}, DenyGroups: []string{"x"},
+		Groups: Groups{Source: sourceNone}, DenyGroups: []string{"x"},
 	}, authn.Route{})
-	if err == nil || !strings.Contains(err.Error(), "deny_groups: cannot be decided") {
+	if err == nil || !strings.Contains(err.Error(), "deny_groups[0]: no group is known") {
 		t.Errorf("groups that nobody reads: %v", err)
 	}
 }

@@ -68,6 +68,7 @@ func New(id, label string, c Config, route authn.Route, around Surroundings) (au
 		}
 	}
 	made.Close = p.web.client.CloseIdleConnections
+	made.GroupRule = p.config.Groups.rule
 	if c.PasswordGrant {
 		made.Password = passwords{p}
 	}

@@ -50,6 +50,14 @@ type Groups struct {
 	By     string `yaml:"by" enum:"id,displayName,onPremisesSamAccountName" doc:"what policies call a group: id (default), displayName or onPremisesSamAccountName; all but id always ask Microsoft Graph"`
 }
 
+// rule refuses what no group is called.
+func (g Groups) rule(string) error {
+	if g.Source == groupsNone {
+		return errors.New("no group is known with groups.source: none (set it to groups or roles)")
+	}
+	return nil
+}
+
 // Credential is one of: a client secret, a certificate with its key, or the token file of a workload identity.
 type Credential struct {
 	Secret  authn.Secret `yaml:"secret" doc:"a client secret: its value, not its ID"`

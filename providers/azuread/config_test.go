@@ -75,6 +75,21 @@ func TestNationalClouds(t *testing.T) {
 	}
 }
 
+// TestRulesNeedGroups: a rule that could never match is noticed.
+func TestRulesNeedGroups(t *testing.T) {
+	b := newBench(t)
+	for source, known := range map[string]bool{groupsNone: false, "": false, groupsGroups: true, groupsRoles: true} {
+		c := b.config(func(c *Config) { c.Groups.Source = source })
+		p, err := New("cloud", "", c, authn.Route{}, Surroundings{PublicURL: portalURL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.GroupRule("staff"); (err == nil) != known {
+			t.Errorf("%q: %v", source, err)
+		}
+	}
+}
+
 // TestIDsInCapitals: some tools show them that way.
 func TestIDsInCapitals(t *testing.T) {
 	b := newBench(t)

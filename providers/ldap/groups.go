@@ -2,6 +2,8 @@ package ldap
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 
 	goldap "github.com/go-ldap/ldap/v3"
@@ -34,6 +36,19 @@ type groupWalk struct {
 	conn  *conn
 	seen  map[string]bool // by folded DN
 	names []string
+}
+
+// rule refuses a name that these settings give to no group.
+func (g Groups) rule(group string) error {
+	switch {
+	case g.Source == groupsNone:
+		return errors.New("no group is known with groups.source: none (set it to memberOf or search)")
+	case g.Name == "dn" && !isDN(group):
+		return fmt.Errorf("%q is not a DN, by which groups are called (write its DN, or set groups.name to cn)", group)
+	case g.Name != "dn" && strings.Contains(group, "="):
+		return fmt.Errorf("%q is a DN, and groups are called by their %s (groups.name)", group, g.Name)
+	}
+	return nil
 }
 
 // groups finds the groups of an account.
@@ -172,13 +187,16 @@ func (c *conn) page(ctx context.Context, r *goldap.SearchRequest) (*goldap.Searc
 
 // groupName is what a found group is called: its DN, or an attribute. A group without that attribute keeps its DN.
 func groupName(e *goldap.Entry, attribute string) string {
-	if name := e.GetEqualFoldAttributeValue(attribute); attribute != "dn" && name != "" {
+	if name := e.GetEqualFoldAttributeValue(attribute); attribute != "dn" && isName(name) {
 		return name
 	}
 	return e.DN
 }
 
-// addDNs adds groups known by their DN only; their name comes out of the DN.
+// isName keeps who may name groups from calling one by the DN of another.
+func isName(text string) bool { return text != "" && !strings.Contains(text, "=") }
+
+// addNames adds groups known by their DN only; their name comes out of the DN.
 func (w *groupWalk) addNames(dns []string) (fresh []string, err error) {
 	for _, dn := range dns {
 		isNew, err := w.add(dn, nameInDN(dn, w.d.config.Groups.Name))
@@ -198,7 +216,7 @@ func nameInDN(text, attribute string) string {
 		return text
 	}
 	for _, a := range dn.RDNs[0].Attributes {
-		if strings.EqualFold(a.Type, attribute) {
+		if strings.EqualFold(a.Type, attribute) && isName(a.Value) {
 			return a.Value
 		}
 	}

@@ -56,6 +56,36 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// TestAGroupCannotPoseAsAnother: who may name groups calls one by the DN of another.
+func TestAGroupCannotPoseAsAnother(t *testing.T) {
+	const posing = `cn=cn\=admins\,dc\=x,` + testenv.SlapdGroupsDN
+	s := testenv.Slapd(t, testenv.SlapdConfig{LDIF: "dn: cn=ana," + testenv.SlapdPeopleDN +
+		"\nobjectClass: inetOrgPerson\nuid: ana\ncn: ana\nsn: x\nmemberOf: " + posing +
+		"\n\ndn: " + posing + "\nobjectClass: groupOfNames\ncn: cn=admins,dc=x\nmember: cn=ana," + testenv.SlapdPeopleDN + "\n\n"})
+	for _, source := range []string{groupsMemberOf, groupsSearch} {
+		c := configFor(s)
+		c.Groups = Groups{Source: source, Name: "cn"}
+		a, err := connect(t, c).Find(t.Context(), "ana")
+		if err != nil || len(a.Groups) != 1 || !sameDN(a.Groups[0], posing) {
+			t.Errorf("%s: called %q (%v)", source, a.Groups, err)
+		}
+	}
+}
+
+// TestGroupRules: what no group is called by these settings cannot be what a rule means.
+func TestGroupRules(t *testing.T) {
+	for _, test := range []struct{ source, name, rule, want string }{
+		{"none", "dn", "cn=a", "groups.source"},
+		{"search", "dn", "cn=a", ""}, {"search", "dn", "a", "not a DN"},
+		{"memberOf", "cn", "a", ""}, {"memberOf", "cn", "cn=a", "called by their cn"},
+	} {
+		err := Groups{Source: test.source, Name: test.name}.rule(test.rule)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
+}
+
 // manyGroups puts user00000 into n groups.
 func manyGroups(n int) string {
 	var b strings.Builder

@@ -48,7 +48,8 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 	}
 	p := authn.Provider{
 		ID: id, Label: label, Match: match, Password: d, Lookup: d.Lookup,
-		Explain: d.Explain, Members: d.Members, Check: d.Check, Inspect: d.Inspect, Close: (&Directory{d}).Close,
+		Explain: d.Explain, Members: d.Members, Check: d.Check, Inspect: d.Inspect, GroupRule: d.config.Groups.rule,
+		Close: (&Directory{d}).Close,
 	}
 	if cfg.ChangePassword {
 		p.ChangePassword = d.ChangePassword

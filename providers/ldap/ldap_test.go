@@ -286,15 +286,16 @@ func TestWhoCallsWhileTheLastServerIsTried(t *testing.T) {
 	for name, test := range map[string]struct {
 		outcome error         // of the try
 		takes   time.Duration // the try
-		waits   time.Duration // the other caller
+		later   time.Duration // the other caller comes
+		waits   time.Duration
 	}{
-		"it is back":   {nil, lastResort / 2, lastResort / 2},
-		"it is not":    {down, lastResort / 2, lastResort / 2},
-		"nobody knows": {nil, 2 * lastResort, lastResort},
+		"it is back":   {nil, lastResort / 2, 0, lastResort / 2},
+		"it is not":    {down, lastResort / 2, 0, lastResort / 2},
+		"nobody knows": {nil, 4 * lastResort, 2 * lastResort, lastResort},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				list := servers{newServer(endpoint{url: "ldaps://only"}, &Config{DialTimeout: time.Minute})}
+				list := servers{newServer(endpoint{url: "ldaps://only"}, &Config{})}
 				list[0].failed(down, time.Now())
 				time.Sleep(lastResort)
 				tries := 0
@@ -308,6 +309,7 @@ func TestWhoCallsWhileTheLastServerIsTried(t *testing.T) {
 				}
 				go func() { _ = call() }()
 				synctest.Wait()
+				time.Sleep(test.later)
 				began := time.Now()
 				err := call()
 				if in := err == nil; in != (name == "it is back") || (tries == 2) != in || time.Since(began) != test.waits {
@@ -317,6 +319,27 @@ func TestWhoCallsWhileTheLastServerIsTried(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAServerThatFailedIsSkipped while another one answers.
+func TestAServerThatFailedIsSkipped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := newServer(endpoint{url: "ldaps://1"}, &Config{}), newServer(endpoint{url: "ldaps://2"}, &Config{})
+		tries := 0
+		for passed := range skipTime/time.Second + 1 {
+			err := servers{first, second}.each(t.Context(), func(s *server) (bool, error) {
+				if s == second {
+					return true, nil
+				}
+				tries++
+				return false, authn.Errorf(authn.Unavailable, reasonUnreachable, "down")
+			})
+			if want := 1 + int(passed/(skipTime/time.Second)); err != nil || tries != want {
+				t.Errorf("after %d s: %v, %d tries, want %d", passed, err, tries, want)
+			}
+			time.Sleep(time.Second)
+		}
+	})
 }
 
 // TestAPanicEndsATry: somebody else may try the server later.

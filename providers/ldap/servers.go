@@ -117,7 +117,6 @@ func (s *server) claim(now time.Time, last bool) (end func(), why error) {
 	case s.trial != nil, now.Before(due):
 		return nil, s.failure
 	}
-	s.skipped, s.retry = now.Add(skipTime), now.Add(max(lastResort, s.config.DialTimeout))
 	s.trial = make(chan struct{})
 	return s.endTrial, nil
 }

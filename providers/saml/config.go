@@ -70,6 +70,14 @@ type Attributes struct {
 	GroupsSeparator string `yaml:"groups_separator" doc:"splits one value into groups, for instance ;"`
 }
 
+// groupRule refuses what no group is called.
+func (a Attributes) groupRule(string) error {
+	if a.Groups == "" {
+		return errors.New("no group is known without attributes.groups")
+	}
+	return nil
+}
+
 // Organization is whose service this is.
 type Organization struct {
 	Name string `yaml:"name" doc:"for instance Example Inc."`

@@ -13,6 +13,20 @@ func pemOf(k ownKey) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: k.certificate.Raw})
 }
 
+// TestRulesNeedGroups: a rule that could never match is noticed.
+func TestRulesNeedGroups(t *testing.T) {
+	for groups, known := range map[string]bool{"": false, "memberOf": true} {
+		c := Config{EntityID: idpID, Metadata: Metadata{URL: idpID}, Attributes: Attributes{Username: "uid", Groups: groups}}
+		p, err := NewServiceProvider(Surroundings{}).New("corp", "Corp", c, authn.Route{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.GroupRule("staff"); (err == nil) != known {
+			t.Errorf("%q: %v", groups, err)
+		}
+	}
+}
+
 // TestConfigurationErrorsNameTheirKeys, all at once.
 func TestConfigurationErrorsNameTheirKeys(t *testing.T) {
 	weak, good := file(t, pemOf(aKey(t, 1024))), file(t, pemOf(aKey(t, 2048)))

@@ -86,7 +86,7 @@ func (s *ServiceProvider) NewDialect(id, label string, c Config, d Dialect, rout
 	s.providers[id] = p
 	s.mu.Unlock()
 	return authn.Provider{ID: id, Label: label, Match: match, Redirect: p, Unsolicited: c.IdPInitiated, SignOut: p.signOut,
-		Check: p.check, Inspect: p.inspect}, nil
+		Check: p.check, Inspect: p.inspect, GroupRule: c.Attributes.groupRule}, nil
 }
 
 func (p *provider) newSource(m material) *source {
