@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/idbridge/idbridge/authn"
@@ -277,81 +276,6 @@ func TestFailOver(t *testing.T) {
 	wg.Wait()
 	if failed > 3*8 {
 		t.Errorf("%d sign-ins failed of %d; at most those under way at a crash should", failed, failed+passed)
-	}
-}
-
-// TestWhoCallsWhileTheLastServerIsTried waits for how that ends: a directory that comes back refuses nobody.
-func TestWhoCallsWhileTheLastServerIsTried(t *testing.T) {
-	down := authn.Errorf(authn.Unavailable, reasonUnreachable, "down")
-	for name, test := range map[string]struct {
-		outcome error         // of the try
-		takes   time.Duration // the try
-		later   time.Duration // the other caller comes
-		waits   time.Duration
-	}{
-		"it is back":   {nil, lastResort / 2, 0, lastResort / 2},
-		"it is not":    {down, lastResort / 2, 0, lastResort / 2},
-		"nobody knows": {nil, 4 * lastResort, 2 * lastResort, lastResort},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				list := servers{newServer(endpoint{url: "ldaps://only"}, &Config{})}
-				list[0].failed(down, time.Now())
-				time.Sleep(lastResort)
-				tries := 0
-				call := func() error {
-					return list.each(t.Context(), func(*server) (bool, error) {
-						if tries++; tries == 1 {
-							time.Sleep(test.takes)
-						}
-						return false, test.outcome
-					})
-				}
-				go func() { _ = call() }()
-				synctest.Wait()
-				time.Sleep(test.later)
-				began := time.Now()
-				err := call()
-				if in := err == nil; in != (name == "it is back") || (tries == 2) != in || time.Since(began) != test.waits {
-					t.Errorf("%v after %v, %d tries", err, time.Since(began), tries)
-				}
-				time.Sleep(test.takes)
-			})
-		})
-	}
-}
-
-// TestAServerThatFailedIsSkipped while another one answers.
-func TestAServerThatFailedIsSkipped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		first, second := newServer(endpoint{url: "ldaps://1"}, &Config{}), newServer(endpoint{url: "ldaps://2"}, &Config{})
-		tries := 0
-		for passed := range skipTime/time.Second + 1 {
-			err := servers{first, second}.each(t.Context(), func(s *server) (bool, error) {
-				if s == second {
-					return true, nil
-				}
-				tries++
-				return false, authn.Errorf(authn.Unavailable, reasonUnreachable, "down")
-			})
-			if want := 1 + int(passed/(skipTime/time.Second)); err != nil || tries != want {
-				t.Errorf("after %d s: %v, %d tries, want %d", passed, err, tries, want)
-			}
-			time.Sleep(time.Second)
-		}
-	})
-}
-
-// TestAPanicEndsATry: somebody else may try the server later.
-func TestAPanicEndsATry(t *testing.T) {
-	list := servers{newServer(endpoint{url: "ldaps://only"}, &Config{})}
-	list[0].failed(authn.Errorf(authn.Unavailable, reasonUnreachable, "down"), time.Now().Add(-skipTime))
-	func() {
-		defer func() { _ = recover() }()
-		_ = list.each(t.Context(), func(*server) (bool, error) { panic("a bug") })
-	}()
-	if end, _ := list[0].claim(time.Now().Add(skipTime), false); end == nil {
-		t.Error("nobody will ever try the server again")
 	}
 }
 
