@@ -42,6 +42,10 @@ type Config struct {
 
 	Configuration Configuration
 	Proposals     Proposals
+	Blocks        insight.Blocks
+	Ends          func(context.Context) []Ending // of certificates and secrets
+	Sources       Sources
+	Coverage      Coverer
 	Shelf         *Shelf // outlives this Admin; nil: it has one of its own
 }
 
@@ -72,7 +76,8 @@ type Admin struct {
 // New validates the configuration; it reads nothing.
 func New(c Config) (*Admin, error) {
 	if len(c.AllowFrom) == 0 || len(c.Roles) == 0 || c.Count == nil || c.Accounts == nil || c.Throttle == nil || c.Journal == nil ||
-		c.Insight.Finder == nil || c.Counts == nil || c.Configuration == nil || c.Proposals == nil {
+		c.Insight.Finder == nil || c.Counts == nil || c.Configuration == nil || c.Proposals == nil ||
+		c.Blocks.BlockStore == nil || c.Ends == nil || c.Sources == nil || c.Coverage == nil {
 		return nil, errors.New("admin: Config lacks a field")
 	}
 	if err := checkRules(c.Roles); err != nil {
@@ -170,14 +175,20 @@ func (c *call) may(role Role) error {
 
 // note records a change that the caller made.
 func (c *call) note(r audit.Record) error {
-	r.ID, r.Time, r.Actor, r.Source = c.v.ID, c.now(), c.actor(), c.v.Source.String()
-	if r.Kind == "" {
-		r.Kind = authn.OK.String()
-	}
+	r = c.signed(r)
 	if err := c.Journal(context.WithoutCancel(c.ctx()), r); err != nil {
 		return authn.Errorf(authn.Unavailable, "unrecorded_change", "it was done, but could not be written into the audit: %w", err)
 	}
 	return nil
+}
+
+// signed is a record of what the caller does.
+func (c *call) signed(r audit.Record) audit.Record {
+	r.ID, r.Time, r.Actor, r.Source = c.v.ID, c.now(), c.actor(), c.v.Source.String()
+	if r.Kind == "" {
+		r.Kind = authn.OK.String()
+	}
+	return r
 }
 
 // actor is how the audit names the caller.

@@ -94,7 +94,9 @@ func examples() map[string]called {
 		"testConfiguration":   {"/configuration/test", `{"base":2,"provider":"corp","settings":{"id":"corp","type":"ldap"}}`, nil},
 		"tryConfiguration":    {"/configuration/try", `{"base":2,"restore":1,"username":"ursula","password":"pw"}`, nil},
 		"changeConfiguration": {"/configuration", `{"base":2,"text":"x: 1","comment":"because"}`, nil},
-		"confirmImport":       {"/imports/{upload}/confirm", `{}`, nil},
+		"listBlocks":          {"/blocks", "", blockUwe}, "forgetBlock": {"/blocks/forget", `{"key":"address:192.0.2.0/32"}`, nil}, "listEndings": {"/endings", "", nil},
+		"listSources": {"/sources", "", nil}, "runSource": {"/sources/lifetime/runs", `{"dry_run":true}`, nil}, "cover": {"/coverage", `{}`, nil},
+		"confirmImport": {"/imports/{upload}/confirm", `{}`, nil},
 	}
 }
 

@@ -166,7 +166,7 @@ func (r *rig) made() admin.Config {
 	r.must(err)
 	pages, err := templates.NewAdmin("")
 	r.must(err)
-	return admin.Config{
+	c := admin.Config{
 		Portal: portal.Config{
 			Pages: pages, Flow: authn.NewFlow(service, r.store, r.factors, 0), Roster: r.store, Tokens: r.store, Factors: r.factors,
 			Sessions:  authn.Sessions{Store: r.store, Idle: 15 * time.Minute, Life: authn.DefaultSessionLife, Now: r.clock},
@@ -190,8 +190,15 @@ func (r *rig) made() admin.Config {
 			return r.audit.Event(ctx, record)
 		},
 		Insight: insight.Searcher{Finder: r.store}, Counts: r.store,
-		Configuration: r.managed, Proposals: r.managed,
+		Configuration: r.managed, Proposals: r.managed, Sources: feeds{}, Coverage: feeds{},
+		Blocks: insight.Blocks{BlockStore: r.store, Throttle: r.limits, Providers: []string{"corp", "glass"}, Now: r.clock},
+		Ends: func(context.Context) []admin.Ending {
+			return []admin.Ending{{What: "client secret 1", Where: "cloud", At: r.clock().Add(20 * 24 * time.Hour)},
+				{What: "certificate", Where: "portal.tls", At: r.clock().Add(-time.Hour)}, {What: "certificate", Where: "admin.tls", At: r.clock().Add(300 * 24 * time.Hour)}}
+		},
 	}
+	c.Blocks.Audit = c.Journal
+	return c
 }
 
 // recorded are the records since the last time, and none are left.

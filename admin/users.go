@@ -272,22 +272,6 @@ func (c *call) unlock(username string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	var lifted []string
-	for _, b := range limits(u) {
-		seen, err := c.Throttle.Look(c.ctx(), b.key)
-		if err != nil && authn.KindOf(err) != authn.Locked {
-			return 0, err
-		}
-		if seen.Failures == 0 {
-			continue
-		}
-		if err := c.Throttle.Clear(c.ctx(), b.key); err != nil {
-			return 0, err
-		}
-		lifted = append(lifted, strings.TrimSpace(fmt.Sprintf("%s %s: %d → 0", b.what, b.provider, seen.Failures)))
-	}
-	if len(lifted) == 0 {
-		return 0, nil
-	}
-	return len(lifted), c.note(audit.Record{Action: audit.Unlocked, ITUser: u.Username, Detail: strings.Join(lifted, ", ")})
+	counted, err := c.Blocks.UnlockUser(c.ctx(), u.Username, c.signed(audit.Record{}))
+	return len(counted), err
 }

@@ -105,19 +105,6 @@ func (c *call) backToUser(username, notice string) error {
 	return nil
 }
 
-type overviewView struct {
-	shell
-	Counts itusers.Counts
-}
-
-func (c *call) overview() error {
-	counts, err := c.Count(c.ctx())
-	if err != nil {
-		return unavailable(err)
-	}
-	return c.show(http.StatusOK, "overview", overviewView{shell: c.shell("/"), Counts: counts})
-}
-
 type usersView struct {
 	shell
 	Text, State, Environment string

@@ -11,7 +11,6 @@ import (
 
 	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/authn"
-	"github.com/idbridge/idbridge/insight"
 	"github.com/idbridge/idbridge/portal"
 	"github.com/idbridge/idbridge/templates"
 )
@@ -114,7 +113,7 @@ func newAdmin(b *backend, w *bridge, list []authn.Provider, fallback string) (ht
 		},
 		AllowFrom: c.AllowFrom, Roles: c.rules(), Users: b.users, Count: b.store.CountUsers, Accounts: accounts(list),
 		Environments: b.config.environmentNames(), Throttle: b.throttle, Journal: b.audit.Event,
-		Insight: insight.Searcher{Finder: b.store}, Counts: b.store,
+		Insight: b.searcher(), Messages: samlMessageLog{b.store}, Counts: b.store, Blocks: b.blocks(), Ends: w.endings, Sources: feedsOf{b}, Coverage: feedsOf{b},
 		Configuration: managing{w, time.Now()}, Proposals: managing{w, time.Now()}, Shelf: b.shelf,
 	})
 }
