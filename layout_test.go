@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"providers/ldap":  {"authn"},
 	"providers/local": {"authn"},
 	"providers/saml":  {"authn", "strictxml"},
-	"store":           {"authn", "audit", "insight", "itusers", "keyring", "mfa", "providers/local", "providers/saml", "revision", "webhook"},
+	"store":           {"authn", "audit", "insight", "itusers", "itusers/lifetime", "keyring", "mfa", "providers/local", "providers/saml", "revision", "webhook"},
 	"cmd/idbridge":    {"*"},
 
 	"providers/activedirectory": {"authn", "providers/ldap"},

@@ -55,8 +55,11 @@ func (m Match) check() error {
 	return nil
 }
 
-// username is the folded name of the IT user that an account matches; empty when the account lacks the attribute.
-func (m Match) username(a authn.Identity) string {
+// username is the folded name of the IT user that an account matches.
+func (m Match) username(a authn.Identity) string { return authn.FoldName(m.Username(a)) }
+
+// Username is the name of the IT user that an account matches; empty when the account lacks the attribute.
+func (m Match) Username(a authn.Identity) string {
 	value := map[string]string{"username": a.Username, "email": a.Email, "subject": a.Subject}[m.Attribute]
 	if m.StripDomain {
 		if i := strings.LastIndexByte(value, '@'); i >= 0 {
@@ -67,7 +70,7 @@ func (m Match) username(a authn.Identity) string {
 	if value != "" && m.Template != "" {
 		value = strings.Replace(m.Template, "{0}", value, 1)
 	}
-	return authn.FoldName(value)
+	return value
 }
 
 // Find implements authn.ITUsers. NotMapped with reason not_linked (the provider has no match), no_match_attribute,

@@ -46,8 +46,8 @@ type Limit struct {
 	Floor   int // ... but so many always, as a tenth of few users is nobody
 }
 
-// of is how many changes are allowed where so many users are owned.
-func (l Limit) of(owned int) int { return max(l.Floor, (owned*l.Percent+99)/100) }
+// Of is how many changes are allowed where so many users are owned.
+func (l Limit) Of(owned int) int { return max(l.Floor, (owned*l.Percent+99)/100) }
 
 // Feed is one configured source and what it may do here.
 type Feed struct {

@@ -144,7 +144,7 @@ func (p *syncPlan) judge(first bool, allow int) error {
 	r := &p.report
 	r.Owned = p.owned()
 	r.Counted = p.counted(first)
-	r.Allowed = max(p.feed.Limit.of(r.Owned), allow)
+	r.Allowed = max(p.feed.Limit.Of(r.Owned), allow)
 	if r.Counted > r.Allowed {
 		return authn.Errorf(authn.Unavailable, reasonLimit, "the run would change %d users, and may change %d (%d%% of the %d that "+
 			"source %q owns, at least %d): nothing was changed; look at a dry run, and if it is right, run it with --allow %d",

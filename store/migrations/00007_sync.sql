@@ -34,6 +34,5 @@ CREATE TABLE provisioned (
 	username TEXT NOT NULL,
 	active   BIGINT NOT NULL,
 	teams    TEXT NOT NULL,
-	PRIMARY KEY (target, key),
-	UNIQUE (target, provider, subject)
+	PRIMARY KEY (target, provider, subject)
 );
