@@ -32,6 +32,8 @@ const (
 	UsersImported    = "users imported"
 	UsersSynced      = "users synced" // a run of a source has ended
 	UserAdded        = "user added"
+	UserProvisioned  = "user provisioned"       // at LifeTime
+	LoginsCleared    = "blocked logins cleared" // at LifeTime
 	UserChanged      = "user changed"
 	FactorEnrolled   = "factor enrolled"
 	FactorReset      = "factor reset"

@@ -87,6 +87,7 @@ var conformance = []struct {
 	{"sync: one run at a time", testSyncLease},
 	{"sync: users who change meanwhile", testSyncMeanwhile},
 	{"sync: many users", testSyncLarge},
+	{"provisioning: the ledger", testProvisioned},
 }
 
 // besides are tests in which somebody changes the database past the store.

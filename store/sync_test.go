@@ -12,6 +12,7 @@ import (
 
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
+	"github.com/idbridge/idbridge/itusers/lifetime"
 	"github.com/idbridge/idbridge/store"
 )
 
@@ -342,4 +343,28 @@ func testSyncLarge(t *testing.T, open opener) {
 		t.Errorf("unchanged %d", r.Unchanged)
 	}
 	t.Log("unchanged:", time.Since(start))
+}
+
+func testProvisioned(t *testing.T, open opener) {
+	s, now := open(t), time.Now()
+	run := itusers.Run{ID: "run", Source: "provisioning", Started: now, State: itusers.RunUnderWay}
+	if other, err := s.BeginRun(t.Context(), run, now.Add(time.Minute)); err != nil || other != nil {
+		t.Fatal(other, err)
+	}
+	p := lifetime.Provisioned{Provider: "corp", Subject: "s-1", Username: "ann"}
+	must(t, s.PutProvisioned(t.Context(), "run", "here", p))
+	must(t, s.PutProvisioned(t.Context(), "run", "here", lifetime.Provisioned{Provider: "corp", Subject: "s-2", Username: "bob"}))
+	must(t, s.PutProvisioned(t.Context(), "run", "there", p))
+	p.Key, p.Active, p.Teams = "k-1", true, []string{"t-1", "t-2"}
+	must(t, s.PutProvisioned(t.Context(), "run", "here", p))
+	must(t, s.DropProvisioned(t.Context(), "run", "here", lifetime.Provisioned{Provider: "corp", Subject: "s-2"}))
+	if list, err := s.Provisioned(t.Context(), "here"); err != nil || !reflect.DeepEqual(list, []lifetime.Provisioned{p}) {
+		t.Errorf("got %+v, %v; want %+v", list, err, p)
+	}
+	must(t, s.EndRun(t.Context(), run))
+	for _, err := range []error{s.PutProvisioned(t.Context(), "run", "here", p), s.DropProvisioned(t.Context(), "run", "here", p)} {
+		if authn.ReasonOf(err) != "sync_interrupted" {
+			t.Errorf("without the lease: %v", err)
+		}
+	}
 }

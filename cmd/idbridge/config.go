@@ -23,6 +23,7 @@ type Config struct {
 	Keys         KeysConfig          `yaml:"keys" doc:"the master key that seals secrets in the store"`
 	Managed      string              `yaml:"managed" enum:"file,store" default:"file" doc:"where providers, mfa and throttle are kept: file (here) or store (as versions in the database, changed without touching this file)"`
 	Sources      []SourceConfig      `yaml:"sources" doc:"where IT users and their ids come from, beside idbridge users import"`
+	Provisioning *ProvisioningConfig `yaml:"provisioning" doc:"IT users made at LifeTime of the members of directory groups; absent: off"`
 	Coverage     []CoverageConfig    `yaml:"coverage" doc:"whose members should be able to sign in: for idbridge users coverage"`
 	Audit        AuditConfig         `yaml:"audit" doc:"the record of decisions"`
 	Log          LogConfig           `yaml:"log" doc:"the program's log, on standard error"`

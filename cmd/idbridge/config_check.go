@@ -45,6 +45,7 @@ func (c Config) check(doc *strictyaml.Document) {
 	k.providers()
 	k.admin()
 	k.sources()
+	k.provisioning()
 	k.coverage()
 	k.throttle()
 }

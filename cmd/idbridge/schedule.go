@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -12,36 +13,80 @@ import (
 	"github.com/idbridge/idbridge/itusers"
 )
 
-// keepSources runs each source whenever it is due, until ctx is done. It returns when no run is under way any more.
-func (w *bridge) keepSources(ctx context.Context) {
-	feeds, err := w.config.feeds()
-	if err != nil {
-		w.log.Error("sources", "error", err) // the check of the configuration lets none through
-		return
+// keepRuns does every run that is due, until ctx is done; it returns when none is under way any more. Where another
+// configuration says something else of runs, it begins anew, and so ends a run that is under way: the next one goes on.
+func (l *live) keepRuns(ctx context.Context) {
+	for ctx.Err() == nil {
+		said := l.current.Load().config
+		round, cancel := context.WithCancel(ctx)
+		var wg sync.WaitGroup
+		l.schedule(round, said, &wg)
+		l.untilOther(round, said)
+		cancel()
+		wg.Wait()
 	}
-	syncer := w.syncer()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	for _, f := range feeds {
-		if f.Every > 0 {
-			wg.Go(func() {
-				syncer.Keep(ctx, f.ID, f.Every, func(ctx context.Context) error {
-					return w.told(syncer.Run(ctx, f, itusers.RunOptions{Actor: "schedule"}))
-				})
-			})
+}
+
+// untilOther waits until the configuration in force says something else of runs.
+func (l *live) untilOther(ctx context.Context, said Config) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		now := l.current.Load().config
+		if !reflect.DeepEqual(now.Sources, said.Sources) || !reflect.DeepEqual(now.Provisioning, said.Provisioning) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
 		}
 	}
 }
 
+// schedule begins to run what has an interval.
+func (l *live) schedule(ctx context.Context, c Config, wg *sync.WaitGroup) {
+	ground := l.ground.Load()
+	feeds, err := c.feeds()
+	if err != nil {
+		l.log.Error("sources", "error", err) // the check of the configuration lets none through
+	}
+	syncer := ground.syncer()
+	for _, f := range feeds {
+		if f.Every > 0 {
+			wg.Go(func() {
+				syncer.Keep(ctx, f.ID, f.Every, func(ctx context.Context) error {
+					return l.told(syncer.Run(ctx, f, itusers.RunOptions{Actor: "schedule"}))
+				})
+			})
+		}
+	}
+	if c.Provisioning != nil && c.Provisioning.Interval > 0 {
+		wg.Go(func() { syncer.Keep(ctx, provisioningID, c.Provisioning.Interval, l.provision) })
+	}
+}
+
+// provision provisions with the providers that are in force.
+func (l *live) provision(ctx context.Context) (err error) {
+	l.with(func(g *generation) {
+		p, wrong := g.provisioner(g.doctor.Providers)
+		if wrong != nil {
+			err = l.told(itusers.Run{Source: provisioningID}, wrong)
+			return
+		}
+		err = l.told(p.Run(ctx, itusers.RunOptions{Actor: "schedule"}))
+	})
+	return err
+}
+
 // told logs how a run went. That another node does it is as it should be.
-func (w *bridge) told(run itusers.Run, err error) error {
+func (l *live) told(run itusers.Run, err error) error {
 	switch {
 	case authn.ReasonOf(err) == "sync_busy":
-		w.log.Debug("a run has to wait", "source", run.Source, "error", err)
+		l.log.Debug("a run has to wait", "source", run.Source, "error", err)
 	case err != nil:
-		w.log.Error("a run changed nothing more", "source", run.Source, "state", string(run.State), "error", err)
+		l.log.Error("a run changed nothing more", "source", run.Source, "state", string(run.State), "error", err)
 	default:
-		w.log.Info("a run is done", "source", run.Source, "result", run.Report.Summary(), "took", run.Ended.Sub(run.Started))
+		l.log.Info("a run is done", "source", run.Source, "result", run.Report.Summary(), "took", run.Ended.Sub(run.Started))
 	}
 	return err
 }
@@ -49,24 +94,30 @@ func (w *bridge) told(run itusers.Run, err error) error {
 // runsCollector publishes what became of the runs, of whichever node.
 type runsCollector struct {
 	*backend
-	ids                   []string
+	ids                   func() []string
 	last, done, ok, users *prometheus.Desc
 }
 
-func (m *metrics) runs(b *backend) {
-	c := &runsCollector{backend: b,
+func (m *metrics) runs(b *backend, ids func() []string) {
+	c := &runsCollector{backend: b, ids: ids,
 		last: prometheus.NewDesc("idbridge_sync_last_run_timestamp_seconds", "When the last run began.", []string{"source"}, nil),
 		done: prometheus.NewDesc("idbridge_sync_last_done_timestamp_seconds", "When a run was done for the last time.", []string{"source"}, nil),
 		ok:   prometheus.NewDesc("idbridge_sync_last_run_ok", "1 when the last run was done, 0 when it was refused or failed.", []string{"source"}, nil),
 		users: prometheus.NewDesc("idbridge_sync_users", "Users of the last run, by what became of them.", []string{"source", "outcome"},
 			nil),
 	}
-	for _, s := range b.config.Sources {
-		c.ids = append(c.ids, s.ID)
+	m.registry.MustRegister(c)
+}
+
+// runIDs are the names of all runs that there may be.
+func (c Config) runIDs() (ids []string) {
+	for _, s := range c.Sources {
+		ids = append(ids, s.ID)
 	}
-	if len(c.ids) > 0 {
-		m.registry.MustRegister(c)
+	if c.Provisioning != nil {
+		ids = append(ids, provisioningID)
 	}
+	return ids
 }
 
 // Describe implements prometheus.Collector.
@@ -80,7 +131,7 @@ func (c *runsCollector) Describe(to chan<- *prometheus.Desc) {
 func (c *runsCollector) Collect(to chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	for _, id := range c.ids {
+	for _, id := range c.ids() {
 		last, done, err := c.lastRuns(ctx, id)
 		if err != nil || last == nil {
 			continue

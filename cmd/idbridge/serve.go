@@ -89,8 +89,8 @@ func serve(ctx context.Context, c Config, stderr io.Writer, ready func(net.Addr)
 	go l.follow(housekeeping, again)
 	go w.warnOfGlass(housekeeping)
 	runs.Go(func() { w.followAudit(housekeeping) })
-	w.metrics.runs(w.backend)
-	runs.Go(func() { w.keepSources(housekeeping) })
+	l.metrics.runs(ground, func() []string { return l.current.Load().config.runIDs() })
+	runs.Go(func() { l.keepRuns(housekeeping) })
 	return servers.run(ctx, c.ShutdownTimeout, log, func() {
 		log.Info("ready", "address", servers[0].Addr().String(), "version", version(), "providers", len(w.config.Providers),
 			"environments", len(w.config.Environments), "configuration", w.version, "after", time.Since(start).Round(time.Millisecond))

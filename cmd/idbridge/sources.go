@@ -110,9 +110,7 @@ func (k checker) sources() {
 		path := at("sources", i)
 		k.once(owners, path+".id", "id "+s.ID)
 		k.refuseIf(s.ID == provisioningID, path+".id", "is the name of what provisioning does")
-		k.refuseIf(s.Interval < 0 || s.Interval > 0 && s.Interval < time.Minute, path+".interval", "is shorter than a minute (0s: never)")
-		k.refuseIf(s.LimitPercent < 0 || s.LimitPercent > 100, path+".limit_percent", "is not between 0 and 100")
-		k.refuseIf(s.LimitFloor < 0, path+".limit_floor", "is negative")
+		k.runs(path, s.Interval, s.LimitPercent, s.LimitFloor)
 		kind, ok := table[s.Type]
 		if !ok || s.Settings == nil || k.doc.Wrong(path) {
 			continue
@@ -120,6 +118,13 @@ func (k checker) sources() {
 		_, err := kind.make(s.ID, s.Settings, k.environmentNames())
 		k.refuseAll(path, err)
 	}
+}
+
+// runs checks when runs are, and how much they may change.
+func (k checker) runs(path string, interval time.Duration, percent, floor int) {
+	k.refuseIf(interval < 0 || interval > 0 && interval < time.Minute, path+".interval", "is shorter than a minute (0s: never)")
+	k.refuseIf(percent < 0 || percent > 100, path+".limit_percent", "is not between 0 and 100")
+	k.refuseIf(floor < 0, path+".limit_floor", "is negative")
 }
 
 // provisioningID is the name under which runs of provisioning are kept.

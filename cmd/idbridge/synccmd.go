@@ -42,9 +42,7 @@ Exit code 1 when a run was refused or failed.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&o.Dry, "dry-run", false, "report what would change, and change nothing")
-	cmd.Flags().IntVar(&o.Allow, "allow", 0, "so many changes are allowed this time, whatever the limit")
-	cmd.Flags().BoolVar(&o.Adopt, "adopt", false, "know users by their names, also where the source now has another key for one")
+	runFlags(cmd, &o, "know users by their names, also where the source now has another key for one")
 	outputFlag(cmd, &output)
 	return cmd
 }

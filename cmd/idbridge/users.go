@@ -20,7 +20,7 @@ func newUsers(s *settings) *cobra.Command {
 	return group("users", "Import, list and change IT users", newUsersImport(s), newUsersList(s), newUsersShow(s), newUsersLink(s),
 		newUsersUnlink(s), newUsersActive(s, "disable", "Keep an IT user from signing in", false),
 		newUsersActive(s, "enable", "Let an IT user sign in again", true), newUsersSync(s), newUsersSources(s),
-		newUsersCoverage(s))
+		newUsersCoverage(s), newUsersProvision(s), newUsersBlockedLogins(s))
 }
 
 func newUsersImport(s *settings) *cobra.Command {

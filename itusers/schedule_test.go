@@ -1,0 +1,81 @@
+package itusers
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/idbridge/idbridge/authn"
+)
+
+// memory is a store of runs that a test looks into.
+type memory struct{ runs []Run }
+
+func (m *memory) BeginRun(_ context.Context, run Run, _ time.Time) (*Run, error) {
+	m.runs = append([]Run{run}, m.runs...)
+	return nil, nil
+}
+func (m *memory) KeepRun(context.Context, Run, time.Time) (bool, error) { return true, nil }
+func (m *memory) EndRun(_ context.Context, run Run) error               { m.runs[0] = run; return nil }
+func (m *memory) Runs(context.Context, string, int) ([]Run, error)      { return m.runs, nil }
+
+// TestKeep: about every interval, counted from the last run of whichever node, and again soon where a run could not begin.
+func TestKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := &memory{}
+		r := &Runner{Store: kept, Now: time.Now}
+		ctx, cancel := context.WithCancel(t.Context())
+		begin, busy := time.Now(), false
+		go r.Keep(ctx, "src", time.Hour, func(ctx context.Context) error {
+			if busy {
+				busy = false
+				return authn.Errorf(authn.Unavailable, "sync_busy", "another one")
+			}
+			_, err := r.Do(ctx, "src", RunOptions{}, func(context.Context, Run, func(Progress)) (RunReport, error) { return RunReport{}, nil })
+			return err
+		})
+		within := func(runs int, from, to time.Duration) {
+			t.Helper()
+			time.Sleep(time.Until(begin.Add(from)))
+			synctest.Wait()
+			if len(kept.runs) != runs-1 {
+				t.Errorf("%d runs before %v", len(kept.runs), from)
+			}
+			time.Sleep(time.Until(begin.Add(to)))
+			synctest.Wait()
+			if len(kept.runs) != runs {
+				t.Errorf("%d runs after %v, want %d", len(kept.runs), to, runs)
+			}
+		}
+		synctest.Wait()
+		if len(kept.runs) != 1 {
+			t.Fatalf("%d runs at first, want 1", len(kept.runs))
+		}
+		within(2, 59*time.Minute, 68*time.Minute)
+		kept.runs = append([]Run{{Started: begin.Add(90 * time.Minute)}}, kept.runs...) // another node's
+		busy = true
+		within(4, 149*time.Minute, 175*time.Minute)
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// TestDo: what became of a run is kept, also of one that breaks off.
+func TestDo(t *testing.T) {
+	kept := &memory{}
+	var audited []Run
+	r := &Runner{Store: kept, Node: "n", Now: time.Now, Audited: func(_ context.Context, run Run) error { audited = append(audited, run); return nil }}
+	_, err := r.Do(t.Context(), "src", RunOptions{Actor: "me"}, func(_ context.Context, _ Run, tell func(Progress)) (RunReport, error) {
+		tell(Progress{Stage: "x"})
+		panic("a bug")
+	})
+	if authn.KindOf(err) != authn.Internal || len(audited) != 1 || audited[0].State != RunFailed || audited[0].Reason != "panic" || audited[0].Actor != "me" {
+		t.Errorf("%v, %+v", err, audited)
+	}
+	if run, err := r.Do(t.Context(), "src", RunOptions{Dry: true}, func(context.Context, Run, func(Progress)) (RunReport, error) {
+		return RunReport{Added: 1}, nil
+	}); err != nil || run.Report.Added != 1 || len(audited) != 1 || len(kept.runs) != 1 {
+		t.Errorf("a dry run left something: %v, %+v, %d", err, run, len(kept.runs))
+	}
+}
