@@ -261,9 +261,13 @@ func TestRefusedElsewhere(t *testing.T) {
 	number := regexp.MustCompile(`<dd><code>([^<]+)</code>`)
 	for reason, want := range map[string]string{
 		"conditional_access": "A rule of your organisation", "consent_missing": "has not approved", "not_assigned": "may not sign in",
+		"idp_mfa_required": "asks for more proof",
 	} {
-		r := newRig(t)
-		r.idp.refuse = authn.Errorf(authn.Locked, reason, "AADSTS53003: only for the log")
+		r, kind := newRig(t), authn.Locked
+		if reason == "idp_mfa_required" {
+			kind = authn.NotEnrolled
+		}
+		r.idp.refuse = authn.Errorf(kind, reason, "AADSTS53003: only for the log")
 		b := r.browser()
 		b.post("/login/begin", "provider", "idp")
 		page := b.get("/oidc/idp/callback?error=access_denied&state="+r.idp.state).wants(t, reason, http.StatusForbidden, "You cannot sign in now", want)

@@ -78,7 +78,7 @@ var errorTexts = map[string][2]string{
 	"locked":      {"error.locked.title", "problem.disabled"},
 	"policy":      {"error.locked.title", "error.policy"},
 	"consent":     {"error.locked.title", "error.consent"},
-	"more":        {"error.locked.title", "problem.more"},
+	"more":        {"error.locked.title", "error.more"},
 	"internal":    {"error.internal.title", "error.internal"},
 }
 
@@ -87,7 +87,7 @@ func (v *visit) showError(err error) {
 	status, name := outcome(err)
 	view := errorView{frame: v.frame, Title: v.text(errorTexts[name][0]), Explain: v.text(errorTexts[name][1])}
 	kind := authn.KindOf(err)
-	if status >= http.StatusInternalServerError || kind == authn.Untrusted || kind == authn.Locked {
+	if status >= http.StatusInternalServerError || kind == authn.Untrusted || kind == authn.Locked || kind == authn.NotEnrolled {
 		view.ID = v.ID // what a source says of somebody is for the administrator, who finds it in the log
 	}
 	if status >= http.StatusInternalServerError || kind == authn.Untrusted {

@@ -100,7 +100,7 @@ func (b *backend) assemble(ctx context.Context) (err error) {
 
 // configure makes what depends on the configuration.
 func (b *backend) configure() (err error) {
-	b.saml = b.serviceProvider("", slog.New(slog.DiscardHandler))
+	b.saml = b.serviceProvider(false, slog.New(slog.DiscardHandler))
 	b.throttle = b.throttle.With(b.config.steps(), b.config.Throttle.Window)
 	b.factors, err = mfa.New(mfa.Config{
 		Store: b.store, Sealer: b.ring, Throttle: b.throttle, Issuer: b.config.MFA.Issuer, Now: time.Now,

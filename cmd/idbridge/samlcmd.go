@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -22,10 +23,12 @@ const samlType = "saml"
 // samlMessages is how long the log of SAML messages is kept, as the platform keeps its own.
 const samlMessages = 7 * day
 
-// serviceProvider is idbridge towards its SAML identity providers. folder is for last good copies of their metadata.
-func (b *backend) serviceProvider(folder string, log *slog.Logger) *saml.ServiceProvider {
+// serviceProvider is idbridge towards its SAML identity providers. Last good copies of their metadata are beside the database;
+// only a server keeps them fresh.
+func (b *backend) serviceProvider(serves bool, log *slog.Logger) *saml.ServiceProvider {
+	folder := filepath.Join(filepath.Dir(b.config.path(b.config.Store.Path)), "saml")
 	return saml.NewServiceProvider(saml.Surroundings{
-		PublicURL: b.config.portalURL(), Folder: folder, Keys: b.store, Sealer: b.ring, Replays: replays{b.store},
+		PublicURL: b.config.portalURL(), Folder: folder, OnlyLook: !serves, Keys: b.store, Sealer: b.ring, Replays: replays{b.store},
 		Sessions: b.store, IdPSessions: b.store, Messages: b.store, Log: log,
 	})
 }

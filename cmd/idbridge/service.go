@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -34,7 +33,7 @@ type bridge struct {
 }
 
 func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
-	b.saml = b.serviceProvider(filepath.Join(filepath.Dir(b.config.path(b.config.Store.Path)), "saml"), log)
+	b.saml = b.serviceProvider(true, log)
 	list, fallback, err := makeProviders(b.config, b.footing())
 	if err != nil {
 		return nil, err

@@ -257,7 +257,7 @@ func (r refusal) err() *authn.Error {
 	if n := r.number(); n != 0 {
 		what = fmt.Sprintf("AADSTS%d", n)
 	}
-	if r.credential != "" && m.reason == reasonCredential || m.reason == reasonCredentialExpired {
+	if r.credential != "" && (m.reason == reasonCredential || m.reason == reasonCredentialExpired) {
 		what = r.credential + ": " + what
 	}
 	return authn.Errorf(m.kind, m.reason,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/idbridge/idbridge/authn"
@@ -87,7 +88,7 @@ func (p *provider) inspectCredentials(ctx context.Context) (findings []authn.Fin
 		t, err := p.tryCredential(ctx, c)
 		f := authn.Finding{Check: c.name, Seen: "accepted" + c.until()}
 		if err != nil {
-			f.Problem = err.Error()
+			f.Problem = strings.Replace(err.Error(), c.name+": ", "", 1) // it stands beside
 		} else if bearer = t.Access; c.endsBy(p.now().Add(endSoon)) {
 			f.Problem, f.Warning = "ends on "+c.ends.Format(time.DateOnly)+
 				": add its successor to credentials, then remove this one", true

@@ -44,7 +44,7 @@ func TestInspect(t *testing.T) {
 	if f := finding(t, list, "credentials[1] (client secret)"); !f.OK() || f.Seen != "accepted until "+day(32) {
 		t.Errorf("%+v", f)
 	}
-	if f := finding(t, list, "credentials[2] (client secret)"); !f.Warning || !strings.Contains(f.Problem, "AADSTS7000215") {
+	if f := finding(t, list, "credentials[2] (client secret)"); !f.Warning || !strings.Contains(f.Problem, "): AADSTS7000215") {
 		t.Errorf("%+v", f)
 	}
 	if f := finding(t, list, "Microsoft Graph"); !f.OK() {

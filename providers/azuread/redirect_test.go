@@ -129,10 +129,12 @@ func TestRefusedByEntra(t *testing.T) {
 		50057: {authn.Locked, "account_disabled"},
 		90033: {authn.Unavailable, "entra_busy"},
 		99999: {authn.Unavailable, "entra_refused"},
+
+		7000222: {authn.Unavailable, "app_credential_expired"},
 	} {
 		b.Change(func() { b.ann.Refused = number })
 		_, err := b.signIn(t, p, b.ann)
-		wantError(t, err, want.kind, want.reason, "AADSTS", entra.CorrelationID(number), entra.GUID("trace"))
+		wantError(t, err, want.kind, want.reason, "): AADSTS", entra.CorrelationID(number), entra.GUID("trace"))
 	}
 	b.Change(func() { b.ann.Refused = 0 })
 	b.good(t, p, b.ann)

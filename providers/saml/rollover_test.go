@@ -113,6 +113,9 @@ func TestTheIdentityProviderIsDown(t *testing.T) {
 	if _, err := restarted.Begin(t.Context(), "state"); err != nil {
 		t.Errorf("with the copy on disk: %v", err)
 	}
+	if err := restarted.check(t.Context()); err != nil {
+		t.Errorf("check, where people can sign in: %v", err)
+	}
 	if err := os.Remove(restarted.source.copy); err != nil {
 		t.Fatal(err)
 	}
@@ -126,6 +129,16 @@ func TestTheIdentityProviderIsDown(t *testing.T) {
 	s.now = func() time.Time { return start.Add(pressedEvery + time.Second) }
 	if _, err := fresh.Begin(t.Context(), "state"); err != nil {
 		t.Errorf("it is back: %v", err)
+	}
+	if err := os.Remove(fresh.source.copy); err != nil {
+		t.Error(err)
+	}
+	s.sp.around.OnlyLook = true
+	if looking := s.add(t, "corp", s.config); looking.check(t.Context()) != nil {
+		t.Error("it is back, and check does not see it")
+	}
+	if _, err := os.Stat(fresh.source.copy); err == nil {
+		t.Error("who only looks has written a copy")
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 type Surroundings struct {
 	PublicURL   string // of the portal: every address of ours begins with it
 	Folder      string // for last good copies of metadata; "" keeps none
+	OnlyLook    bool   // reads last good copies, and writes none
 	Keys        KeyStore
 	Sealer      Sealer
 	Replays     Replays
@@ -105,7 +106,7 @@ func (p *provider) newSource(m material) *source {
 	if c.Metadata.URL != "" {
 		s.load, s.every = fromURL(c.Metadata.URL, m.roots), refreshEvery
 		if p.Folder != "" {
-			s.copy = filepath.Join(p.Folder, p.id+".xml")
+			s.copy, s.onlyLook = filepath.Join(p.Folder, p.id+".xml"), p.OnlyLook
 		}
 	}
 	return s

@@ -30,13 +30,14 @@ const (
 
 // source knows an identity provider by its metadata, and keeps it fresh. It is safe for concurrent use.
 type source struct {
-	load   func(context.Context) ([]byte, error)
-	reader metadataReader
-	every  time.Duration // refreshEvery, fileEvery
-	copy   string        // file of the last good copy; "" for none
-	now    func() time.Time
-	log    *slog.Logger
-	byHand bool // written down by an administrator; there is nothing to be read again
+	load     func(context.Context) ([]byte, error)
+	reader   metadataReader
+	every    time.Duration // refreshEvery, fileEvery
+	copy     string        // file of the last good copy; "" for none
+	onlyLook bool          // never write it
+	now      func() time.Time
+	log      *slog.Logger
+	byHand   bool // written down by an administrator; there is nothing to be read again
 
 	loading chan struct{} // holds one while metadata is read, so that many who wait cost one request
 	mu      sync.Mutex
@@ -184,7 +185,7 @@ func (s *source) wait(p peer) time.Duration {
 
 // keep writes the last good copy, in one step.
 func (s *source) keep(ctx context.Context, text []byte) {
-	if s.copy == "" {
+	if s.copy == "" || s.onlyLook {
 		return
 	}
 	err := os.MkdirAll(filepath.Dir(s.copy), 0o700)
