@@ -155,6 +155,9 @@ func diagnose(ctx context.Context, c Config, say func(provider, text string)) (l
 	} else {
 		defer b.Close()
 		doctor.Ground, c = b.store, b.config // with `managed: store`, that of the newest version
+		if b.version > 0 {
+			list = append(list, verdict{Verdict: "ok", Check: "managed configuration", Text: fmt.Sprintf("version %d, in the store", b.version)})
+		}
 	}
 	if b != nil {
 		list = append(list, b.sourceVerdicts(ctx)...)
