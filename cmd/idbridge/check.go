@@ -26,8 +26,9 @@ func newCheck(s *settings) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "See whether sign-ins could work now, and what to do if not",
 		Long: `Checks the configuration, the certificate, the store, its clock, every provider, and for every environment whether
-IT users are known. Changes nothing: a database that is not there is not made. Exit code 1 when something would keep
-people from signing in; warnings alone are 0.
+IT users are known. A database that is not there is not made; one of an older version is brought up to this program's,
+as by every command, and nothing else is changed. Exit code 1 when something would keep people from signing in;
+warnings alone are 0.
 
 Of a directory it shows each server with its latency and certificate, and how many accounts sign-ins could find; of a
 domain also the clocks, the PDC emulator, the service account and the lock-out policies.`,

@@ -212,15 +212,25 @@ func TestStates(t *testing.T) {
 		"in the hours":     {state{hours: hours}, "ok"},
 		"torn hours":       {state{hours: hours[:2]}, reasonHours},
 	} {
-		if got := authn.ReasonOf(test.state.mayEnter(now)); got != test.reason {
-			t.Errorf("%s: %s, want %s", name, got, test.reason)
-		}
+		wantLocked(t, name, test.state.mayEnter(now), test.reason)
 	}
 	for _, off := range []time.Duration{-31 * time.Minute, 30 * time.Minute} {
 		there := now.Add(off).In(time.FixedZone("", 3600))
 		if got := authn.ReasonOf((state{hours: hours}).mayEnter(there)); got != reasonHours {
 			t.Errorf("%v off: %s", off, got)
 		}
+	}
+}
+
+// wantLocked wants a refusal for a reason, or none for "ok".
+func wantLocked(t *testing.T, name string, err error, reason string) {
+	t.Helper()
+	kind := authn.Locked
+	if reason == "ok" {
+		kind = authn.OK
+	}
+	if authn.KindOf(err) != kind || authn.ReasonOf(err) != reason {
+		t.Errorf("%s: %v (%v), want %v (%s)", name, authn.KindOf(err), err, kind, reason)
 	}
 }
 
@@ -246,9 +256,7 @@ func TestMayTry(t *testing.T) {
 		"no threshold":          {state{badCount: 400, badTime: now}, policy{}, 1, "ok"},
 		"locked":                {state{flags: flagLocked}, policy{}, 1, reasonLocked},
 	} {
-		if got := authn.ReasonOf(test.state.mayTry(test.policy, test.margin, now)); got != test.want {
-			t.Errorf("%s: %s, want %s", name, got, test.want)
-		}
+		wantLocked(t, name, test.state.mayTry(test.policy, test.margin, now), test.want)
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 // recheckAfter is how old the knowledge that a DN is a subject may be when a bind succeeds. A cached account that is older
 // is read again after the bind: its entry may have been deleted, and the DN given to another person, whose password has
 // just been proven. A replicated directory needs as long to agree with itself, so a search would not be surer than this.
+// Who wants one for every sign-in all the same sets a negative cache_ttl.
 const recheckAfter = 10 * time.Second
 
 // directory is a configured LDAP directory. It is safe for concurrent use.
