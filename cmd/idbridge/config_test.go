@@ -93,6 +93,7 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 	environment := func(rest string) string { return "\nenvironments:\n  - {name: other, " + rest + "}" }
 	for name, test := range map[string]struct{ from, to, want string }{
 		"port":        {"address: 127.0.0.1:8443", "address: 127.0.0.1", `listen.address: "127.0.0.1" is not host:port (such as 0.0.0.0:8443)`},
+		"no port":     {"address: 127.0.0.1:8443", "address: 127.0.0.1:nonsense", `listen.address: "127.0.0.1:nonsense" is not host:port`},
 		"plaintext":   {"address: 127.0.0.1:8443", "address: 0.0.0.0:8443", "listen.tls.cert_file: is missing: without TLS"},
 		"pair":        {"tls: {}", "tls: {cert_file: a}", "listen.tls: cert_file and key_file belong together"},
 		"no cert":     {"tls: {}", "tls: {cert_file: a, key_file: b}", "listen.tls.cert_file: open "},
@@ -202,6 +203,22 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 	}
 }
 
+// TestWhatMayBe is what the rules between keys leave alone.
+func TestWhatMayBe(t *testing.T) {
+	for name, test := range map[string][]string{
+		"nothing that is left out": {},
+		"plaintext that is meant":  {"address: 127.0.0.1:8443\n  #insecure_plaintext: false", "address: 0.0.0.0:8443\n  insecure_plaintext: true"},
+		"a listener by name":       {"address: 127.0.0.1:8443", "address: localhost:8443"},
+		"no metrics":               {"metrics:\n  address: 127.0.0.1:9090", "#metrics:"},
+		"no time for refusals":     {"refusal_time: 300ms", "refusal_time: 0s"},
+		"an audit for ever":        {"retention: 400d", "retention: 0s"},
+	} {
+		if _, err := parseConfig("c.yaml", []byte(edit(t, test...))); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestBreakGlassNeedsASecondFactor whatever the configuration says, also one that its check has not seen.
 func TestBreakGlassNeedsASecondFactor(t *testing.T) {
 	c := Config{ManagedConfig: ManagedConfig{MFA: MFAConfig{Policy: "never"}, Providers: []ProviderConfig{
@@ -250,7 +267,7 @@ func TestRulesOfCertificates(t *testing.T) {
 		"other file": {"cert_file: " + file("ca.pem") + ", key_file: " + file("server.key"), "\nenvironments:", "listen.tls.cert_file: tls: "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := parseConfig(file("c.yaml"), []byte(edit(t, "tls: {}", "tls: {"+test.tls+"}", "\nenvironments:", test.environments)))
+			_, err := parseConfig(file("c.yaml"), []byte(edit(t, "address: 127.0.0.1:8443", "address: 0.0.0.0:8443", "tls: {}", "tls: {"+test.tls+"}", "\nenvironments:", test.environments)))
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("got  %v\nwant %s", err, test.want)
 			}
