@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,6 +63,9 @@ func testSeenAtOnce(t *testing.T, open opener) {
 			must(t, log.Event(t.Context(), audit.Record{Time: time.Now(), Action: audit.SignIn}))
 		}
 		by, on := []*store.Store{one, two}[i%2], i%4 < 2
+		if i%3 == 0 {
+			must(t, one.RememberUsers(t.Context(), []string{"development", "production"}))
+		}
 		for range 2 {
 			failures(t, one, "key")
 			active(t, one)
@@ -188,6 +192,52 @@ func TestAttemptsBeyondWhatIsRemembered(t *testing.T) {
 		}
 	}
 	check(0, 0)
+}
+
+// TestUsersAreReadAhead on every environment that a start names, and seen to be changed afterwards as any other.
+func TestUsersAreReadAhead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	before := handles(store.Config{Driver: store.SQLite, Path: path})(t)
+	const users = 2*store.RememberAtOnce + 7
+	must(t, before.ChangeUsers(t.Context(), func([]itusers.User) (iter.Seq[itusers.User], error) {
+		return func(yield func(itusers.User) bool) {
+			for i := range users {
+				name := fmt.Sprint("user", i)
+				yield(itusers.User{Key: "k-" + name, Username: name, Active: true, IDs: map[string]int32{"production": int32(i + 1)}})
+			}
+		}, nil
+	}))
+	var wg sync.WaitGroup
+	for i := range users {
+		wg.Go(func() { // at once, for them to share commits
+			_, _, err := before.AddLink(t.Context(), fmt.Sprint("k-user", i),
+				itusers.Link{Provider: fmt.Sprint("corp", i%2), Subject: fmt.Sprint("s", i), Since: began}, false)
+			must(t, err)
+		})
+	}
+	wg.Wait()
+
+	s := handles(store.Config{Driver: store.SQLite, Path: path})(t)
+	must(t, s.RememberUsers(t.Context(), []string{"development", "production"}))
+	reads := s.Reads()
+	for environment, ids := range map[string]int32{"production": 1, "development": 0} {
+		for i := range users {
+			u, err := s.FindLinked(t.Context(), fmt.Sprint("corp", i%2), fmt.Sprint("s", i), environment)
+			must(t, err)
+			want := authn.ITUser{Key: fmt.Sprint("k-user", i), Username: fmt.Sprint("user", i), Active: true, Linked: true,
+				UserID: ids * int32(i+1)}
+			if u != want {
+				t.Fatalf("%s: %+v, want %+v", environment, u, want)
+			}
+		}
+	}
+	if n := s.Reads() - reads; n != 0 {
+		t.Errorf("%d users were read one by one", n)
+	}
+	must(t, s.ChangeUser(t.Context(), "user0", func(u *itusers.User) error { u.Active = false; return nil }))
+	if u, err := s.FindLinked(t.Context(), "corp0", "s0", "production"); err != nil || u.Key != "k-user0" || u.Active {
+		t.Errorf("disabled afterwards: %+v, %v", u, err)
+	}
 }
 
 // changeOnDemand is another process: for each line that it reads it counts a failure and turns the user on or off.

@@ -83,3 +83,6 @@ func (s *Store) IndexRows(t testing.TB) (n int) {
 	}
 	return n
 }
+
+// RememberAtOnce is how many users are read ahead in one transaction.
+const RememberAtOnce = rememberAtOnce

@@ -107,6 +107,17 @@ func inOneLine(err error) string {
 	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }
 
+// rememberUsers spares the first sign-ins after a start their reads of IT users.
+func (w *bridge) rememberUsers(ctx context.Context) {
+	var names []string
+	for _, e := range w.config.Environments {
+		names = append(names, e.Name)
+	}
+	if err := w.store.RememberUsers(ctx, names); err != nil && ctx.Err() == nil {
+		w.log.Warn("IT users could not be read ahead", "error", err)
+	}
+}
+
 // keepHouse removes what has outlived its purpose, now and then.
 func (l *live) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(time.Hour)

@@ -87,6 +87,7 @@ func serve(ctx context.Context, c Config, stderr io.Writer, ready func(net.Addr)
 	}
 	go l.keepHouse(housekeeping)
 	go l.follow(housekeeping, again)
+	go w.rememberUsers(housekeeping)
 	go w.warnOfGlass(housekeeping)
 	runs.Go(func() { w.followAudit(housekeeping) })
 	l.metrics.runs(ground, func() []string { return l.current.Load().config.runIDs() })
