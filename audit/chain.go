@@ -19,6 +19,7 @@ const encodingVersion = 1
 type macer struct {
 	hash hash.Hash
 	buf  []byte
+	rows []Row
 	id   []byte
 }
 
@@ -69,21 +70,23 @@ func (m *macer) checkHead(h Head) error {
 	return nil
 }
 
-// link puts records at the end of the chain.
+// link puts records at the end of the chain. The rows are good until the next call.
 func (m *macer) link(h Head, records []Record) ([]Row, Head, error) {
 	if err := m.checkHead(h); err != nil {
 		return nil, Head{}, err
 	}
-	rows := make([]Row, len(records))
-	for i, r := range records {
+	m.rows = m.rows[:0]
+	for i := range records {
+		m.rows = append(m.rows, Row{Record: records[i]})
+		row := &m.rows[i]
 		h.Seq++
-		r.Seq = h.Seq
-		h.MAC = m.record(h.MAC, &r)
-		rows[i] = Row{r, h.MAC}
+		row.Seq = h.Seq
+		h.MAC = m.record(h.MAC, &row.Record)
+		row.MAC = h.MAC
 	}
 	h.KeyID = m.id
 	h.Seal = m.seal(h)
-	return rows, h, nil
+	return m.rows, h, nil
 }
 
 // purge moves the front of the chain behind a row.

@@ -29,6 +29,8 @@ type Log struct {
 	jobs   chan *entry
 	last   int           // of the goroutine: how many records shared the last transaction
 	gather time.Duration // how long so many of them are waited for
+	batch  batch         // of the goroutine
+	late   *time.Timer   // of the goroutine
 	quit   chan struct{}
 	done   chan struct{}
 	once   sync.Once
@@ -43,6 +45,22 @@ type entry struct {
 	outcome chan error
 }
 
+// batch are the records that share a transaction. Its space is used again for the next one.
+type batch struct {
+	entries []*entry
+	records []Record
+}
+
+func (b *batch) add(e *entry) {
+	b.entries, b.records = append(b.entries, e), append(b.records, e.record)
+}
+
+func (b *batch) clear() {
+	clear(b.entries)
+	clear(b.records)
+	b.entries, b.records = b.entries[:0], b.records[:0]
+}
+
 // New starts a Log; key is the chain's, of 32 bytes or more. Close ends it.
 func New(store Store, key []byte) (*Log, error) {
 	if store == nil || len(key) < 32 {
@@ -50,7 +68,7 @@ func New(store Store, key []byte) (*Log, error) {
 	}
 	l := &Log{
 		store: store, key: key, macer: newMacer(key), gather: gatherTime,
-		jobs: make(chan *entry, queue), quit: make(chan struct{}), done: make(chan struct{}),
+		late: time.NewTimer(0), jobs: make(chan *entry, queue), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go l.loop()
 	return l, nil
@@ -106,11 +124,11 @@ func (l *Log) loop() {
 	for {
 		select {
 		case e := <-l.jobs:
-			l.batch(e)
+			l.write(e)
 		case <-l.quit:
 			select {
 			case e := <-l.jobs:
-				l.batch(e)
+				l.write(e)
 				continue
 			default:
 				return
@@ -119,23 +137,23 @@ func (l *Log) loop() {
 	}
 }
 
-// batch writes the first record together with all others that are waiting.
-func (l *Log) batch(first *entry) {
-	var entries []*entry
-	var records []Record
-	late := time.NewTimer(l.gather)
-	defer late.Stop()
-	for e := first; e != nil; e = l.next(len(entries), late.C) {
+// write writes the first record together with all others that are waiting.
+func (l *Log) write(first *entry) {
+	b := &l.batch
+	defer b.clear()
+	l.late.Reset(l.gather)
+	for e := first; e != nil; e = l.next(len(b.entries), l.late.C) {
 		if e.state.CompareAndSwap(0, 1) {
-			entries, records = append(entries, e), append(records, e.record)
+			b.add(e)
 		}
 	}
-	l.last = len(entries)
-	if len(entries) == 0 {
+	l.late.Stop()
+	l.last = len(b.entries)
+	if len(b.entries) == 0 {
 		return
 	}
-	err := l.commit(records)
-	for _, e := range entries {
+	err := l.commit(b.records)
+	for _, e := range b.entries {
 		e.outcome <- err
 	}
 }

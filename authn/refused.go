@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"hash"
 	"sync"
 	"time"
 )
@@ -17,51 +18,51 @@ const (
 // refused remembers passwords that a source has just refused, so that a tool left open with an old password does not cost
 // a bind, or a failed attempt, each time it reconnects. It keeps keyed hashes in memory only; the key dies with the process.
 type refused struct {
+	now func() time.Time
+
 	mu   sync.Mutex
-	key  [32]byte
+	mac  hash.Hash
+	text []byte // what goes into mac; cleared after use
 	till map[[32]byte]time.Time
-	now  func() time.Time
 }
 
 func newRefused(now func() time.Time) *refused {
-	r := &refused{till: map[[32]byte]time.Time{}, now: now}
-	_, _ = rand.Read(r.key[:]) // never fails; crypto/rand ends the process instead
-	return r
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // never fails; crypto/rand ends the process instead
+	return &refused{now: now, mac: hmac.New(sha256.New, key[:]), till: map[[32]byte]time.Time{}}
 }
 
+// hash is on the path of every sign-in, so hash and text are used again. The caller holds mu.
 func (r *refused) hash(account string, p Secret) (sum [32]byte) {
-	m := hmac.New(sha256.New, r.key[:])
-	m.Write([]byte(account))
-	m.Write([]byte{0}) // neither text can hold a NUL
-	m.Write([]byte(p))
-	m.Sum(sum[:0])
+	r.text = append(append(append(r.text[:0], account...), 0), p...) // neither can hold a NUL
+	r.mac.Reset()
+	r.mac.Write(r.text)
+	r.mac.Sum(sum[:0])
+	clear(r.text)
 	return sum
 }
 
 func (r *refused) seen(account string, p Secret) bool {
-	h := r.hash(account, p)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	till, ok := r.till[h]
+	till, ok := r.till[r.hash(account, p)]
 	return ok && r.now().Before(till)
 }
 
 func (r *refused) add(account string, p Secret) {
-	h := r.hash(account, p)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.till) >= refusedMax {
 		r.drop()
 	}
-	r.till[h] = r.now().Add(refusedFor)
+	r.till[r.hash(account, p)] = r.now().Add(refusedFor)
 }
 
 // forget makes a password worth a bind again: it has just become the right one.
 func (r *refused) forget(account string, p Secret) {
-	h := r.hash(account, p)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.till, h)
+	delete(r.till, r.hash(account, p))
 }
 
 // drop forgets what is over, and everything if that is not enough: the cost is one bind more.

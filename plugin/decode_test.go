@@ -64,7 +64,7 @@ func TestDecodeSignIn(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := decode([]byte(tt.message))
+			got, err := new(decoder).decode([]byte(tt.message))
 			if err != nil {
 				t.Fatalf("%v\n%s", err, tt.message)
 			}
@@ -81,7 +81,7 @@ func TestDecodeSignIn(t *testing.T) {
 
 func TestDecodeSettings(t *testing.T) {
 	const item = `<PluginAPIConfigurationParameter><Name>n</Name><Value>v</Value></PluginAPIConfigurationParameter>`
-	got, err := decode([]byte(inBody(`<Plugin_SetConfigurations xmlns="` + schemaNamespace + `"><Configuration>` + item +
+	got, err := new(decoder).decode([]byte(inBody(`<Plugin_SetConfigurations xmlns="` + schemaNamespace + `"><Configuration>` + item +
 		`<PluginAPIConfigurationParameter xmlns:i="` + instanceNamespace + `" i:nil="true"/>` + item +
 		`</Configuration></Plugin_SetConfigurations>`)))
 	if err != nil {
@@ -273,7 +273,7 @@ func manyNamespaces(n int) string {
 func TestDecodeRefuses(t *testing.T) {
 	for name, tt := range refusedMessages() {
 		t.Run(name, func(t *testing.T) {
-			_, err := decode([]byte(tt.message))
+			_, err := new(decoder).decode([]byte(tt.message))
 			if got, _ := errors.AsType[malformation](err); got != tt.want {
 				t.Errorf("got %q, want %q\n%s", got, tt.want, tt.message)
 			}
@@ -292,7 +292,7 @@ func TestDecodeNamespaceScopes(t *testing.T) {
 			`</soap:Header><soap:Body>` + operation + closeOp + closeBody, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := decode([]byte(tt.message))
+			_, err := new(decoder).decode([]byte(tt.message))
 			if got, _ := errors.AsType[malformation](err); got != tt.want {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
@@ -337,11 +337,11 @@ func addSeeds(f *testing.F) {
 func FuzzDecode(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, message []byte) {
-		first, err := decode(message)
+		first, err := new(decoder).decode(message)
 		if err != nil {
 			return
 		}
-		second, err := decode(encodeRequest(first))
+		second, err := new(decoder).decode(encodeRequest(first))
 		if err != nil {
 			t.Fatalf("%v\n%q\n%q", err, message, encodeRequest(first))
 		}

@@ -180,7 +180,7 @@ func (d *door) answer(r *http.Request, buf *buffer, c *call) (code int, outcome 
 		code, outcome = serverFault().httpStatus(c.version), authn.Internal.String()
 	}()
 	var err error
-	c.request, err = decode(buf.Bytes())
+	c.request, err = d.decode(buf.Bytes())
 	clear(buf.Bytes()) // it may hold a password
 	buf.Reset()
 	if err == nil {

@@ -140,6 +140,7 @@ type door struct {
 	services map[string]service // by plugin name in lower case
 	refusals limiter
 	buffers  sync.Pool
+	decoders sync.Pool
 	page     *templates.Page
 }
 
@@ -175,6 +176,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	d := &door{Config: c, services: map[string]service{}, page: described}
 	d.buffers.New = func() any { return new(buffer) }
+	d.decoders.New = func() any { return new(decoder) }
 	for _, e := range c.Environments {
 		d.callers = append(d.callers, newCaller(e, c.Name))
 		name := e.pluginName(c.Name)
