@@ -33,8 +33,13 @@ func main() {
 		"the last one before the next number of callers has a cold pass and the warm load")
 	flag.BoolVar(&o.domain, "ad", true, "measure Active Directory too: Samba, which needs root for its ports")
 	flag.BoolVar(&o.portal, "portal", true, "measure sign-ins with password and code at the portal too, with SQLite and PostgreSQL")
+	floor := flag.String("floor", "", "for bench itself: be the server of the rows \"floor\", as FILE says")
 	callers := flag.String("callers", "16,64", "numbers of concurrent callers")
 	flag.Parse()
+	if *floor != "" {
+		fmt.Fprintln(os.Stderr, "bench: floor:", serveFloor(*floor))
+		os.Exit(1)
+	}
 	for _, n := range strings.Split(*callers, ",") {
 		number, err := strconv.Atoi(n)
 		if err != nil || number < 1 {
@@ -85,13 +90,16 @@ func run(o options) (err error) {
 	return nil
 }
 
-// compare measures the four loads with one number of callers.
+// compare measures the loads with one number of callers.
 func (b *bench) compare(callers int) ([]goal, error) {
 	timed := load{callers: callers, runFor: b.runFor, users: b.users}
-	rows := []row{{name: "raw bind"}, {name: "raw search+bind"}, {name: "idbridge, cache cold"}, {name: "idbridge, cache warm"}}
+	const cold, warm, raw = "idbridge, cache cold", "idbridge, cache warm", "raw search+bind"
+	rows := []row{{name: "raw bind"}, {name: raw}, {name: "floor, search+bind"}, {name: "floor, bind"}, {name: cold}, {name: warm}}
 	runs := []func() (outcome, error){
 		func() (outcome, error) { return own(timed, b.slapd.rawBind) },
 		func() (outcome, error) { return own(timed, b.slapd.rawSearchBind) },
+		func() (outcome, error) { return b.floor(timed, true) },
+		func() (outcome, error) { return b.floor(timed, false) },
 		func() (outcome, error) { return b.cold(callers) },
 		func() (outcome, error) { return b.measured(timed) },
 	}
@@ -102,8 +110,8 @@ func (b *bench) compare(callers int) ([]goal, error) {
 			return nil, fmt.Errorf("%s: %w", rows[i].name, err)
 		}
 	}
-	table(os.Stdout, fmt.Sprintf("%d callers, %d users", callers, b.users), rows, rows[1].name)
-	return ratios(callers, rows[1].outcome, rows[2].outcome, rows[3].outcome), nil
+	table(os.Stdout, fmt.Sprintf("%d callers, %d users", callers, b.users), rows, raw)
+	return ratios(callers, find(rows, raw), find(rows, cold), find(rows, warm)), nil
 }
 
 func ratios(callers int, raw, cold, warm outcome) []goal {

@@ -25,6 +25,8 @@ type bench struct {
 	config string
 	readyz string
 
+	floorAddress string
+
 	portalTLS *tls.Config // of who visits the portal
 
 	memory float64       // peak resident set of any bridge, MiB
@@ -47,7 +49,7 @@ func (b *bench) prepare() (err error) {
 	}
 	fmt.Fprintln(os.Stderr, "building idbridge ...")
 	b.binary = filepath.Join(b.dir, "idbridge")
-	b.command("go", "build", "-trimpath", "-o", b.binary, "./cmd/idbridge")
+	b.command("env", "CGO_ENABLED=0", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.binary, "./cmd/idbridge") // as make build
 	b.writeFiles()
 	b.command(b.binary, "users", "import", "--config", b.config, filepath.Join(b.dir, "users.csv"))
 	if err := b.restart(); err != nil {
@@ -93,6 +95,7 @@ func (b *bench) writeFiles() {
 		address: fmt.Sprintf("127.0.0.1:%d", listen), path: "/IDBridge/OSPlatformAuthentication.asmx",
 		user: "production", secret: strings.Repeat("bench-secret-", 4),
 	}
+	b.floorAddress = fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(b))
 	b.readyz = fmt.Sprintf("http://127.0.0.1:%d/readyz", metrics)
 	b.config = filepath.Join(b.dir, "idbridge.yaml")
 	b.write("master.key", b.command(b.binary, "keys", "generate"))

@@ -6,8 +6,8 @@ import (
 	"github.com/idbridge/idbridge/authn"
 )
 
-// rememberAtOnce is how many users one transaction of RememberUsers reads: other writes wait for it, a few milliseconds.
-const rememberAtOnce = 500
+// rememberAtOnce is how many users one transaction of RememberUsers reads: other writes wait for it, a millisecond or two.
+const rememberAtOnce = 200
 
 // RememberUsers reads the IT users who have signed in before, so that the next time they need not be looked for one by
 // one, which costs several times as much. It is for a program that begins to serve. On PostgreSQL nothing is remembered.
