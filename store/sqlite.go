@@ -19,7 +19,8 @@ import (
 const (
 	sqlitePragmas = "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
 		"&_pragma=foreign_keys(1)&_pragma=trusted_schema(0)"
-	sqliteWriter = sqlitePragmas + "&_txlock=immediate"
+	// The writer appends to the audit: 1 MiB of pages is plenty, where 2 MiB, the default, would fill up and lie there.
+	sqliteWriter = sqlitePragmas + "&_txlock=immediate&_pragma=cache_size(-1024)"
 	// A reader's pages are forgotten whenever the writer has committed; 2 MiB for each, the default, would only lie there.
 	sqliteReader = sqlitePragmas + "&_pragma=query_only(1)&_pragma=cache_size(-256)"
 )
