@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -103,7 +104,8 @@ func (b *backend) survey(groups []CoverageConfig) (itusers.Survey, error) {
 		survey.Crowds = append(survey.Crowds, itusers.Crowd{Provider: g.Provider, Group: g.Group, Members: members})
 	}
 	if len(survey.Crowds) == 0 {
-		return survey, usageError{fmt.Errorf("no provider of the configuration can list its accounts: those of type ldap and activedirectory can")}
+		return survey, usageError{errors.New("no provider of the configuration can list its accounts: those of type ldap and " +
+			"activedirectory can")}
 	}
 	return survey, nil
 }

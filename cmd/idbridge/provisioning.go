@@ -150,7 +150,8 @@ func (c Config) lifeTime() (*lifetime.Client, error) {
 }
 
 func newUsersBlockedLogins(s *settings) *cobra.Command {
-	return group("blocked-logins", "See and clear logins that the platform itself blocks, through LifeTime", newBlockedList(s), newBlockedClear(s))
+	return group("blocked-logins", "See and clear logins that the platform itself blocks, through LifeTime", newBlockedList(s),
+		newBlockedClear(s))
 }
 
 // blockedAt finds the user and the environment at LifeTime.
@@ -217,8 +218,9 @@ func newBlockedClear(s *settings) *cobra.Command {
 	var output, environment, address string
 	cmd := &cobra.Command{
 		Use: "clear USER", Short: "Clear a user's blocked logins",
-		Example: "  idbridge users blocked-logins clear ann\n  idbridge users blocked-logins clear ann --environment Production --address 192.0.2.7",
-		Args:    exactly("USER"),
+		Example: "  idbridge users blocked-logins clear ann\n" +
+			"  idbridge users blocked-logins clear ann --environment Production --address 192.0.2.7",
+		Args: exactly("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBackend(cmd, s, func(b *backend) error {
 				c, user, key, err := blockedAt(cmd.Context(), s, args[0], environment)

@@ -102,7 +102,8 @@ func (m *metrics) runs(b *backend, ids func() []string) {
 	c := &runsCollector{backend: b, ids: ids,
 		last: prometheus.NewDesc("idbridge_sync_last_run_timestamp_seconds", "When the last run began.", []string{"source"}, nil),
 		done: prometheus.NewDesc("idbridge_sync_last_done_timestamp_seconds", "When a run was done for the last time.", []string{"source"}, nil),
-		ok:   prometheus.NewDesc("idbridge_sync_last_run_ok", "1 when the last run was done, 0 when it was refused or failed.", []string{"source"}, nil),
+		ok: prometheus.NewDesc("idbridge_sync_last_run_ok", "1 when the last run was done, 0 when it was refused or failed.",
+			[]string{"source"}, nil),
 		users: prometheus.NewDesc("idbridge_sync_users", "Users of the last run, by what became of them.", []string{"source", "outcome"},
 			nil),
 	}

@@ -161,7 +161,8 @@ func (d *directory) disabled(ctx context.Context, c *conn, filter string) (map[s
 	}
 	found := map[string]bool{}
 	err := c.pages(ctx, &goldap.SearchRequest{
-		BaseDN: d.config.BaseDN, Scope: scopes[d.config.Scope], Filter: "(&" + filter + d.config.DisabledFilter + ")", Attributes: []string{"1.1"},
+		BaseDN: d.config.BaseDN, Scope: scopes[d.config.Scope], Attributes: []string{"1.1"},
+		Filter: "(&" + filter + d.config.DisabledFilter + ")",
 	}, func(e *goldap.Entry) error {
 		found[strings.ToLower(e.DN)] = true
 		return nil
