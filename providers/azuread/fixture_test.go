@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -66,6 +67,7 @@ func (b *bench) config(change ...func(*Config)) Config {
 	c := Config{
 		Tenant: b.tenant.ID, ClientID: b.app.ID, Credentials: []Credential{{Secret: secret}},
 		Authority: b.Authority, Graph: b.Graph, CAFile: b.CAFile,
+		RequestTimeout: time.Minute, // what silence costs has tests of its own; here the machine may be busy
 	}
 	for _, f := range change {
 		f(&c)
@@ -80,6 +82,8 @@ func (b *bench) provider(t *testing.T, change ...func(*Config)) *provider {
 		t.Fatal(err)
 	}
 	p.now = b.time
+	transport := p.web.client.Transport.(*http.Transport)
+	transport.DialContext, transport.TLSHandshakeTimeout = (&net.Dialer{Timeout: time.Minute}).DialContext, time.Minute
 	t.Cleanup(p.web.client.CloseIdleConnections)
 	return p
 }
