@@ -124,9 +124,13 @@ func (b *browser) call(method, id string, one called) answer {
 // Every operation of the document is called, by every role: who may, may; who may not is told so and changes nothing; and
 // every answer is as the document says. An operation without an example fails, and so does an example without one.
 func TestEveryOperationByEveryRole(t *testing.T) {
-	d := newRig(t).signedIn("vera").document()
+	shared := newRig(t) // for what changes nothing, and for who may change nothing
+	browsers := map[string]*browser{}
+	for _, who := range []string{"norm", "vera", "oscar", "alice"} {
+		browsers[who] = shared.signedIn(who)
+	}
+	d := browsers["vera"].document()
 	left := examples()
-	ranks := []string{"", "viewer", "operator", "administrator"}
 	for path, methods := range d.Paths {
 		for method, o := range methods {
 			one, ok := left[o.OperationID]
@@ -137,21 +141,24 @@ func TestEveryOperationByEveryRole(t *testing.T) {
 			delete(left, o.OperationID)
 			for rank, who := range []string{"norm", "vera", "oscar", "alice"} {
 				what := fmt.Sprintf("%s by %s", o.OperationID, who)
-				r := newRig(t)
-				if one.ready != nil {
-					one.ready(r)
+				may := rank >= slices.Index([]string{"", "viewer", "operator", "administrator"}, o.Role)
+				b := browsers[who]
+				if may && method != "get" {
+					r := newRig(t)
+					if one.ready != nil {
+						one.ready(r)
+					}
+					b = r.signedIn(who)
 				}
-				b := r.signedIn(who)
-				before := r.dump()
+				before := b.dump()
 				p := b.call(strings.ToUpper(method), o.OperationID, one)
 				if p.header.Get("X-Correlation-Id") == "" {
 					t.Errorf("%s: no correlation id", what)
 				}
-				if rank < slices.Index(ranks, o.Role) {
-					code := map[bool]string{true: "no_role", false: "role_too_low"}[rank == 0]
-					p.problem(t, what, http.StatusForbidden, code)
+				if !may {
+					p.problem(t, what, http.StatusForbidden, map[bool]string{true: "no_role", false: "role_too_low"}[rank == 0])
 					d.fits(t, what, place(path, method, "default", "application/problem+json"), p.body)
-					if after := r.dump(); after != before || len(r.recorded()) > 0 {
+					if b.dump() != before || len(b.recorded()) > 0 {
 						t.Errorf("%s: something changed", what)
 					}
 					continue

@@ -157,6 +157,9 @@ func (d describer) fields(t reflect.Type, properties map[string]any, required *[
 			continue
 		}
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "-" {
+			continue
+		}
 		s := d.schema(f.Type)
 		if doc := f.Tag.Get("doc"); doc != "" {
 			s = described(s, doc)
