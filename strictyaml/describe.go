@@ -9,7 +9,7 @@ import (
 // Field is a key that a struct can have, for a form.
 type Field struct {
 	Key      string   `json:"key"`
-	Type     string   `json:"type"` // text, bool, integer, number, duration, size, network, address or mapping; of the items, where it is a List
+	Type     string   `json:"type"` // text, bool, integer, number, duration, size, network, address or mapping; of a list's items
 	List     bool     `json:"list,omitempty"`
 	Table    bool     `json:"table,omitempty"` // a mapping with keys of any name, whose values are of Type
 	Doc      string   `json:"doc,omitempty"`

@@ -285,7 +285,8 @@ func (b *backend) noteConfiguration(ctx context.Context, c change) error {
 	if len(text) > maxDetail {
 		text = strings.ToValidUTF8(text[:maxDetail], "") + "\n..."
 	}
-	r := audit.Record{ID: newID(), Time: c.version.Time, Action: audit.ConfigChanged, Actor: c.version.Author, Kind: authn.OK.String(), Detail: text}
+	r := audit.Record{ID: newID(), Time: c.version.Time, Action: audit.ConfigChanged, Actor: c.version.Author,
+		Kind: authn.OK.String(), Detail: text}
 	if err := b.audit.Event(context.WithoutCancel(ctx), r); err != nil {
 		return fmt.Errorf("version %d was saved, but could not be written into the audit: %w", c.version.Number, err)
 	}

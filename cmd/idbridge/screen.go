@@ -47,7 +47,8 @@ const (
 
 // screenNames are all of them, in the order of the screen. There is no other way to change anything from the platform.
 func screenNames() []string {
-	return []string{screenKind, screenURL, screenStartTLS, screenBaseDN, screenFilter, screenDomain, screenBindDN, screenPassword, screenFactor}
+	return []string{screenKind, screenURL, screenStartTLS, screenBaseDN, screenFilter, screenDomain, screenBindDN, screenPassword,
+		screenFactor}
 }
 
 // screenMask is what stands for a password that is set.

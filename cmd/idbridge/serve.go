@@ -27,8 +27,8 @@ func newServe(s *settings) *cobra.Command {
 
 It starts with every directory down: the sign-ins that need one are answered "try again". Changed certificate files are
 picked up without a restart; so is the configuration file on SIGHUP, and with managed: store each new version within
-seconds. One that cannot be applied leaves the one before in force. With metrics.address there are /metrics, /healthz (the process lives) and /readyz (the store
-answers) on a listener of their own.`,
+seconds. One that cannot be applied leaves the one before in force. With metrics.address there are /metrics, /healthz (the
+process lives) and /readyz (the store answers) on a listener of their own.`,
 		Example: `  idbridge serve --config /etc/idbridge/idbridge.yaml`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
