@@ -139,7 +139,7 @@ func (d *door) changeSettings(ctx context.Context, c call) answer {
 	if d.Screen == nil {
 		return d.refuseSettings(ctx, c)
 	}
-	done, err := d.Screen.Change(ctx, SettingsChange{ID: c.id, Environment: c.env.Name, Settings: c.request.settings})
+	done, err := d.Screen.Change(ctx, SettingsChange{ID: c.id, Environment: c.env.Name, Settings: c.settings})
 	var refusal Refusal
 	switch {
 	case err == nil:
