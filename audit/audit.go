@@ -46,6 +46,7 @@ const (
 	ConfigChanged    = "configuration changed"
 	ConfigExported   = "configuration exported" // with its secrets
 	SignInTested     = "sign-in tested"         // by an administrator; nothing came of it
+	Expiring         = "expiring"               // certificates and secrets that end soon; once a day
 	Purged           = "audit purged"
 	Restarted        = "audit restarted" // by Restart; a record of Event with this action restarts nothing
 )

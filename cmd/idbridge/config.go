@@ -25,6 +25,7 @@ type Config struct {
 	Sources      []SourceConfig      `yaml:"sources" doc:"where IT users and their ids come from, beside idbridge users import"`
 	Provisioning *ProvisioningConfig `yaml:"provisioning" doc:"IT users made at LifeTime of the members of directory groups; absent: off"`
 	Coverage     []CoverageConfig    `yaml:"coverage" doc:"whose members should be able to sign in: for idbridge users coverage"`
+	Webhooks     []WebhookConfig     `yaml:"webhooks" doc:"who is told of security events"`
 	Audit        AuditConfig         `yaml:"audit" doc:"the record of decisions"`
 	Log          LogConfig           `yaml:"log" doc:"the program's log, on standard error"`
 

@@ -42,6 +42,7 @@ func (c Config) check(doc *strictyaml.Document) {
 	k.portal()
 	k.environments()
 	k.storeAndKeys()
+	k.webhooks()
 	k.providers()
 	k.admin()
 	k.sources()

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/webhook"
 )
 
 // operators is the operators' listener. /readyz fails only when the store does not answer: a dead directory is listed,
@@ -145,6 +146,9 @@ func (w *bridge) cleanUp(ctx context.Context, now time.Time) {
 	}
 	if _, err := w.store.PurgeSAML(ctx, now, now.Add(-samlMessages)); err != nil {
 		w.log.Warn("old SAML sessions and messages could not be removed", "error", err)
+	}
+	if err := w.store.PurgeMessages(ctx, now.Add(-2*webhook.MaxAge), now.Add(-30*day)); err != nil {
+		w.log.Warn("old messages of webhooks could not be removed", "error", err)
 	}
 	if keep := w.config.Audit.Retention; keep > 0 {
 		if n, err := w.audit.Purge(ctx, now.Add(-keep), "idbridge serve"); err != nil || n > 0 {

@@ -53,6 +53,9 @@ func configured(t *testing.T, sections map[string]string) *served {
 	s.door, s.operators = fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t)), fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
 	text := "metrics: {address: '" + s.operators + "'}\nplugin: {public_url: 'https://localhost'}\nproviders:\n" +
 		"  - {id: corp, type: ldap, match: {default: true}, urls: ['ldaps://" + silent(t).String() + "'], base_dn: dc=x}\n"
+	if given, ok := sections["webhooks"]; ok {
+		text += "webhooks:\n  " + given + "\n"
+	}
 	for section, usual := range map[string]string{
 		"listen":       "address: $DOOR",
 		"environments": "- {name: one, credentials: {username: one, secret: " + testSecret + "}}",

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/idbridge/idbridge/webhook"
 )
 
 func newServe(s *settings) *cobra.Command {
@@ -92,6 +94,9 @@ func serve(ctx context.Context, c Config, stderr io.Writer, ready func(net.Addr)
 	runs.Go(func() { w.followAudit(housekeeping) })
 	l.metrics.runs(ground, func() []string { return l.current.Load().config.runIDs() })
 	runs.Go(func() { l.keepRuns(housekeeping) })
+	runs.Go(func() {
+		w.sendWebhooks(housekeeping, func() []webhook.Endpoint { return l.current.Load().config.endpoints() })
+	})
 	return servers.run(ctx, c.ShutdownTimeout, log, func() {
 		log.Info("ready", "address", servers[0].Addr().String(), "version", version(), "providers", len(w.config.Providers),
 			"environments", len(w.config.Environments), "configuration", w.version, "after", time.Since(start).Round(time.Millisecond))

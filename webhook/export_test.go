@@ -1,0 +1,4 @@
+package webhook
+
+// Sign is the signature of a body.
+var Sign = sign
