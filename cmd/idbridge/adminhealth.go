@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"slices"
-	"time"
 
 	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/itusers"
@@ -44,24 +41,7 @@ func (f feedsOf) Cover(ctx context.Context, take func(itusers.Gap) error) (ituse
 	return survey.Run(ctx, func(itusers.Progress) {}, take)
 }
 
-// endings are the certificates and secrets of ours that end, as far as we know.
-func (w *bridge) endings(context.Context) (list []admin.Ending) {
-	files := map[string]TLSConfig{"listen.tls": w.config.Listen.TLS}
-	if w.config.Portal != nil {
-		files["portal.tls"] = w.config.Portal.TLS
-	}
-	if w.config.Admin != nil {
-		files["admin.tls"] = w.config.Admin.TLS
-	}
-	for where, f := range files {
-		if pair, err := tls.LoadX509KeyPair(f.CertFile, f.KeyFile); f.CertFile != "" && err == nil {
-			list = append(list, admin.Ending{What: "certificate", Where: where, At: pair.Leaf.NotAfter})
-		}
-	}
-	for _, p := range w.doctor.Providers {
-		for _, e := range ends(p) {
-			list = append(list, admin.Ending{What: e.What, Where: p.ID, At: e.At})
-		}
-	}
-	return slices.DeleteFunc(list, func(e admin.Ending) bool { return e.At.Equal(time.Time{}) })
+// endings are those of the configuration in force, for the administrators' door.
+func (w *bridge) endings(ctx context.Context) []admin.Ending {
+	return w.backend.endings(ctx, w.doctor.Providers)
 }

@@ -48,6 +48,7 @@ func (w *bridge) warnOfEnds(ctx context.Context) {
 		for _, warning := range endWarnings(w.doctor.Providers, time.Now()) {
 			w.log.Warn(warning)
 		}
+		w.noteEnds(ctx, time.Now())
 		select {
 		case <-ctx.Done():
 			return

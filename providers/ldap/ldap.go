@@ -50,7 +50,7 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 	p := authn.Provider{
 		ID: id, Label: label, Match: match, Password: d, Lookup: d.Lookup,
 		Explain: d.Explain, Members: d.Members, Check: d.Check, Inspect: d.Inspect, GroupRule: d.config.Groups.rule,
-		Close: (&Directory{d}).Close,
+		Close: (&Directory{d}).Close, Ends: (&Directory{d}).Ends,
 	}
 	if cfg.ChangePassword {
 		p.ChangePassword = d.ChangePassword
