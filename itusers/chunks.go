@@ -24,8 +24,7 @@ func chunks(changes []SyncChange) (list [][]SyncChange) {
 // components groups changes that depend on each other: one needs a name or an id that another one gives up.
 func components(changes []SyncChange) (list [][]SyncChange) {
 	parent := make([]int, len(changes))
-	var root func(int) int
-	root = func(i int) int {
+	root := func(i int) int {
 		for parent[i] != i {
 			parent[i] = parent[parent[i]]
 			i = parent[i]

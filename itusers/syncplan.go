@@ -240,9 +240,9 @@ func (p *syncPlan) fill(d *draft) {
 // activity follows the source where it has changed its mind. Who was disabled here stays disabled as long as it has not;
 // nobody becomes active who was not deactivated by this source.
 func (p *syncPlan) activity(d *draft, e *entry) {
-	said := d.said.Active
 	owner, owned := p.owners[d.before.Key]
-	if said != nil && (!*said && !(owned && !owner.Active) || *said && owned && !owner.Active) {
+	off := owned && !owner.Active // by the source
+	if said := d.said.Active; said != nil && *said == off {
 		e.active = said
 	}
 }
@@ -431,7 +431,10 @@ func (p *syncPlan) owned() (n int) {
 // counted is how many changes count against the limit. In a first run, what only adds does not.
 func (p *syncPlan) counted(first bool) (n int) {
 	for _, c := range p.changes {
-		if what := differences(c.Before, c.After); len(what) > 0 && !(first && onlyAdds(c.Change)) {
+		if first && onlyAdds(c.Change) {
+			continue
+		}
+		if len(differences(c.Before, c.After)) > 0 {
 			n++
 		}
 	}

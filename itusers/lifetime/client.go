@@ -161,10 +161,10 @@ func (c *Client) once(
 	}
 	defer func() { _ = resp.Body.Close() }()
 	what := method + " " + at
-	switch {
-	case resp.StatusCode == http.StatusNoContent:
+	switch resp.StatusCode {
+	case http.StatusNoContent:
 		return false, never, nil
-	case resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusCreated:
+	case http.StatusOK, http.StatusCreated:
 		return true, 0, c.decode(resp, what, into)
 	}
 	return false, retryAfter(resp), refusal(resp, what)

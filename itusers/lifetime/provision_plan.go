@@ -30,7 +30,7 @@ func (w *work) plan(adopt bool) {
 				w.deactivate(entry, "the directory has disabled the account")
 			}
 		case p.username == "":
-			w.refuse(p.Member.Username, reasonNoName, "the account gives no user name")
+			w.refuse(p.Identity.Username, reasonNoName, "the account gives no user name")
 		case strings.TrimSpace(p.username) != p.username || strings.ContainsFunc(p.username, func(r rune) bool { return r < ' ' }):
 			w.refuse(p.username, reasonMalformed, "LifeTime takes no such user name")
 		case count[authn.FoldName(p.username)] > 1:
@@ -98,7 +98,7 @@ func (w *work) untouchable(u User) string {
 	return ""
 }
 
-// change says what becomes of a user, and which teams they come to and leave.
+// change says what becomes of a user.
 func (w *work) change(p *wanted, before *User, entry Provisioned) task {
 	on := true
 	t := task{before: before, after: User{Username: p.username, Name: p.Name, Email: p.Email, IsActive: &on, RoleKey: p.role}}
@@ -112,6 +112,23 @@ func (w *work) change(p *wanted, before *User, entry Provisioned) task {
 			has[team.TeamKey] = team.RoleKey
 		}
 	}
+	t.teams(p, has, entry)
+	t.entry = Provisioned{Key: t.after.Key, Provider: p.Provider, Subject: p.Subject, Username: p.username, Active: true}
+	for _, team := range slices.Sorted(maps.Keys(p.teams)) { // but none that somebody else has put them into
+		if _, joins := t.join[team]; joins || slices.Contains(entry.Teams, team) {
+			t.entry.Teams = append(t.entry.Teams, team)
+		}
+	}
+	t.row = itusers.RunRow{Action: itusers.RowChanged, Username: p.username, What: w.words(t, entry)}
+	t.adds = before == nil || len(w.differences(*before, t.after)) == 0 && len(t.leave) == 0
+	if before == nil {
+		t.row.Action = itusers.RowAdded
+	}
+	return t
+}
+
+// teams says which teams a user comes to and leaves; has are those they are in, with the role there.
+func (t *task) teams(p *wanted, has map[string]string, entry Provisioned) {
 	t.join = map[string]string{}
 	for team, role := range p.teams {
 		if has[team] != role {
@@ -127,18 +144,6 @@ func (w *work) change(p *wanted, before *User, entry Provisioned) task {
 		}
 	}
 	slices.Sort(t.leave)
-	t.entry = Provisioned{Key: t.after.Key, Provider: p.Provider, Subject: p.Subject, Username: p.username, Active: true}
-	for _, team := range slices.Sorted(maps.Keys(p.teams)) { // but none that somebody else has put them into
-		if _, joins := t.join[team]; joins || slices.Contains(entry.Teams, team) {
-			t.entry.Teams = append(t.entry.Teams, team)
-		}
-	}
-	t.row = itusers.RunRow{Action: itusers.RowChanged, Username: p.username, What: w.words(t, entry)}
-	t.adds = before == nil || len(w.differences(*before, t.after)) == 0 && len(t.leave) == 0
-	if before == nil {
-		t.row.Action = itusers.RowAdded
-	}
-	return t
 }
 
 func (w *work) deactivate(entry Provisioned, why string) {
