@@ -75,7 +75,8 @@ func (s *Syncer) plan(ctx context.Context, feed Feed, o RunOptions, tell func(Pr
 	if err != nil {
 		return p, storeError(err)
 	}
-	users, err := s.users(ctx, tell)
+	p.pace = newPace(ctx, o.Gentle) // from here on: to wait for the source was no work
+	users, err := s.users(ctx, p.pace, tell)
 	if err != nil {
 		return p, err
 	}
@@ -102,10 +103,9 @@ func (p *syncPlan) read(ctx context.Context, tell func(Progress)) error {
 // page is how many users are read at once.
 const page = 1000
 
-// users reads all users page by page, and rests as long as it has worked: a sync has time, sign-ins have not.
-func (s *Syncer) users(ctx context.Context, tell func(Progress)) (all []User, err error) {
+// users reads all users page by page, with rests: a sync has time, sign-ins have not.
+func (s *Syncer) users(ctx context.Context, pace *pace, tell func(Progress)) (all []User, err error) {
 	for f := (Filter{Limit: page}); ; f.After = all[len(all)-1].Username {
-		start := time.Now()
 		some, err := s.Store.Users(ctx, f)
 		if err != nil {
 			return nil, storeError(err)
@@ -115,7 +115,45 @@ func (s *Syncer) users(ctx context.Context, tell func(Progress)) (all []User, er
 		if len(some) < page {
 			return all, nil
 		}
-		rest(ctx, time.Since(start))
+		pace.rest()
+	}
+}
+
+// longestRest is for when something else than work took the time.
+const longestRest = 10 * time.Second
+
+// pace makes a run rest in proportion to its work.
+type pace struct {
+	ctx    context.Context
+	factor time.Duration
+	since  time.Time
+	steps  int
+}
+
+func newPace(ctx context.Context, gentle bool) *pace {
+	p := &pace{ctx: ctx, factor: 1, since: time.Now()}
+	if gentle {
+		p.factor = 9
+	}
+	return p
+}
+
+// rest rests for the work since the last one.
+func (p *pace) rest() {
+	if p == nil {
+		return
+	}
+	rest(p.ctx, min(p.factor*time.Since(p.since), longestRest))
+	p.since = time.Now()
+}
+
+// step is a little work, of which many make a rest.
+func (p *pace) step() {
+	if p == nil {
+		return
+	}
+	if p.steps++; p.steps%page == 0 {
+		p.rest()
 	}
 }
 
@@ -162,7 +200,6 @@ func (p *syncPlan) judge(first bool, allow int) error {
 func (s *Syncer) apply(ctx context.Context, run Run, p *syncPlan, tell func(Progress)) (RunReport, error) {
 	done, total := 0, len(p.changes)
 	for _, chunk := range chunks(p.changes) {
-		start := time.Now()
 		made, err := s.write(ctx, run, p, chunk)
 		if err != nil {
 			return p.report, fmt.Errorf("after %d of %d users: %w", done, total, err)
@@ -172,7 +209,7 @@ func (s *Syncer) apply(ctx context.Context, run Run, p *syncPlan, tell func(Prog
 		if err := s.note(ctx, run, made); err != nil {
 			return p.report, err
 		}
-		rest(ctx, time.Since(start))
+		p.pace.rest()
 	}
 	return p.report, nil
 }

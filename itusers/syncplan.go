@@ -27,6 +27,7 @@ const (
 type syncPlan struct {
 	feed    Feed
 	adopt   bool
+	pace    *pace
 	listed  []Listed
 	users   map[string]*User // by key
 	names   map[string]string
@@ -53,6 +54,7 @@ func (p *syncPlan) make(users []User, owned []Ownership) {
 	p.index(users, owned)
 	byKey := map[string]*draft{}
 	for _, l := range p.unique() {
+		p.pace.step()
 		if d := p.draft(l); d != nil {
 			p.drafts = append(p.drafts, d)
 		} else {
@@ -283,6 +285,7 @@ func (p *syncPlan) settle(byKey map[string]*draft) {
 		again = false
 		held := p.held(byKey)
 		for _, d := range p.drafts {
+			p.pace.step()
 			if d.refused == "" && p.collides(d, held, byKey) {
 				again = true
 			}
@@ -308,6 +311,7 @@ func (u User) claims() []claim {
 func (p *syncPlan) held(byKey map[string]*draft) map[claim][]*draft {
 	held := make(map[claim][]*draft, 3*len(p.users))
 	for key, u := range p.users {
+		p.pace.step()
 		if d := byKey[key]; d == nil {
 			d = &draft{before: *u, after: *u}
 			for _, c := range u.claims() {
@@ -316,6 +320,7 @@ func (p *syncPlan) held(byKey map[string]*draft) map[claim][]*draft {
 		}
 	}
 	for _, d := range p.drafts {
+		p.pace.step()
 		for _, c := range d.after.claims() {
 			if d.after.Key != "" {
 				held[c] = append(held[c], d)

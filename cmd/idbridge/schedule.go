@@ -55,7 +55,7 @@ func (l *live) schedule(ctx context.Context, c Config, wg *sync.WaitGroup) {
 		if f.Every > 0 {
 			wg.Go(func() {
 				syncer.Keep(ctx, f.ID, f.Every, func(ctx context.Context) error {
-					return l.told(syncer.Run(ctx, f, itusers.RunOptions{Actor: "schedule"}))
+					return l.told(syncer.Run(ctx, f, itusers.RunOptions{Actor: "schedule", Gentle: true}))
 				})
 			})
 		}
