@@ -272,14 +272,14 @@ func testSyncLimits(t *testing.T, open opener) {
 // testSyncLease lets nodes compete, and one fall silent.
 func testSyncLease(t *testing.T, open opener) {
 	one, two := syncing(t, open(t), itusers.OwnsUsers, "k1 ann"), syncing(t, open(t), itusers.OwnsUsers, "k1 ann", "k2 bob")
-	one.crowd.then = func() { two.run("sync_busy") }
+	one.then = func() { two.run("sync_busy") }
 	one.run("")
 	one.has("ann")
 
 	now := time.Now()
-	two.Runner.Now = func() time.Time { return now.Add(time.Hour) }
+	two.Now = func() time.Time { return now.Add(time.Hour) }
 	one.users = people("k1 ann", "k3 cem")
-	one.crowd.then = func() { two.run("") } // one was silent for so long that two takes over
+	one.then = func() { two.run("") } // one was silent for so long that two takes over
 	one.run("sync_interrupted")
 	one.has("ann", "bob")
 	runs, err := one.store.Runs(t.Context(), "src", 0)
@@ -295,7 +295,7 @@ func testSyncMeanwhile(t *testing.T, open opener) {
 	x.run("")
 	x.users = people("k1 ann production=2", "k2 bob production=1", "k3 cem production=4", "k4 dan")
 	meanwhile := &meddler{Store: x.store, meddle: func() { importText(t, x.store, "username,name\nann,Ann\n") }}
-	x.Syncer.Store = meanwhile
+	x.Store = meanwhile
 	x.refused(x.run(""), "ann changed_meanwhile", "bob changed_meanwhile")
 	x.has("ann production=1", "bob production=2", "cem production=4", "dan")
 	meanwhile.meddle = func() {}
