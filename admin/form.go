@@ -50,6 +50,9 @@ func joined(path, key string) string {
 
 func inputOf(f FormField, path string, value any, faults map[string]string) input {
 	in := input{FormField: f, Path: path, ID: "f-" + strings.NewReplacer(".", "-", "[", "-", "]", "").Replace(path), Fault: faults[path]}
+	if strings.ContainsAny(path, ".[") { // only where what is around it is there; the configuration says so, no browser can
+		in.Required = false
+	}
 	switch {
 	case f.Type == "mapping" && f.List:
 		items, _ := value.([]any)

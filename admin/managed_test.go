@@ -57,7 +57,7 @@ func (m *managed) Form(_ context.Context, id, kind string) (admin.Form, error) {
 		{Key: "attributes", Type: "mapping", Doc: "names of attributes", Fields: []admin.FormField{{Key: "subject", Type: "text", Default: "entryUUID", Doc: "never changes"},
 			{Key: "names", Type: "text", Table: true, Doc: "others"}}},
 		{Key: "credentials", Type: "mapping", List: true, Doc: "several while one is being replaced",
-			Fields: []admin.FormField{{Key: "secret", Type: "text", Secret: true, Doc: "the value"}, {Key: "expires", Type: "text", Doc: "a date"}}},
+			Fields: []admin.FormField{{Key: "secret", Type: "text", Secret: true, Doc: "the value"}, {Key: "expires", Type: "text", Required: true, Doc: "a date"}}},
 	}}
 	if id == "" {
 		f.Fields = append([]admin.FormField{{Key: "id", Type: "text", Required: true, Doc: "never change it"}}, f.Fields...)
@@ -137,6 +137,9 @@ func TestChangingAProvider(t *testing.T) {
 	b := r.signedIn("alice")
 	b.get("/providers").wants(t, "the list", http.StatusOK, "Corporate directory", "Does not work", "timeout", "granted: 0")
 	shown := b.get("/providers/edit?id=corp").wants(t, "the form", http.StatusOK, "ldaps://two.example.com", "A secret is set", `name="credentials[1].expires"`, "mail: email")
+	if regexp.MustCompile(`name="credentials\[2\].expires"[^>]* required`).MatchString(shown.body) {
+		t.Error("an item that is not there must be filled in")
+	}
 	if strings.Contains(shown.body, "&lt;secret&gt;") {
 		t.Error("a mask is shown as a value")
 	}
