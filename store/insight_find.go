@@ -16,7 +16,8 @@ var _ insight.Finder = (*Store)(nil)
 
 // Bounds of one search, so that no question can stop the server.
 const (
-	lookAt    = 2000 // rows of one name, of the audit's tail, or of all records where too many names begin alike
+	lookAt    = 2000 // rows of one name, or of the audit's tail
+	lookAmong = 800  // of all records, each read whole, where too many names begin alike
 	mostNames = 256  // names that are looked up one by one
 	atOnce    = 16   // keys that are looked up by one statement
 	mostOfID  = 1000 // records under one correlation id
@@ -234,13 +235,13 @@ func (f *finding) byName(ctx context.Context, names [][]byte) error {
 func (f *finding) among(ctx context.Context, classes []int64) error {
 	before := f.found
 	f.found = nil
-	if err := f.byClass(ctx, classes, lookAt); err != nil {
+	if err := f.byClass(ctx, classes, lookAmong); err != nil {
 		return err
 	}
 	f.sort()
-	all := f.found[:min(len(f.found), lookAt)]
-	if len(all) == lookAt {
-		f.stopped(all[lookAt-1].place)
+	all := f.found[:min(len(f.found), lookAmong)]
+	if len(all) == lookAmong {
+		f.stopped(all[lookAmong-1].place)
 	}
 	f.found = before
 	return f.read(ctx, all, func(h hit) {
