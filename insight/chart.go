@@ -50,7 +50,8 @@ const (
 // SVG draws the chart. All text in it is escaped.
 func (c Chart) SVG() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="%s-title %[3]s-desc">`,
+	fmt.Fprintf(&b, `<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" `+
+		`aria-labelledby="%s-title %[3]s-desc">`,
 		chartWidth, chartHeight, html.EscapeString(c.ID))
 	fmt.Fprintf(&b, "\n<title id=\"%s-title\">%s</title>\n<desc id=\"%[1]s-desc\">%[3]s</desc>\n",
 		html.EscapeString(c.ID), html.EscapeString(c.Title), html.EscapeString(c.Description()))
@@ -194,7 +195,8 @@ func (c Chart) grid(b *strings.Builder, most float64) {
 func (c Chart) legend(b *strings.Builder) {
 	at := left
 	for i, s := range c.Series {
-		fmt.Fprintf(b, "<g class=\"s%d\"><rect class=\"key\" x=\"%d\" y=\"9\" width=\"12\" height=\"12\" fill=\"currentColor\" fill-opacity=\"%s\"/></g>",
+		fmt.Fprintf(b, "<g class=\"s%d\"><rect class=\"key\" x=\"%d\" y=\"9\" width=\"12\" height=\"12\" fill=\"currentColor\" "+
+			"fill-opacity=\"%s\"/></g>",
 			i+1, at, opacity(i))
 		fmt.Fprintf(b, "<text x=\"%d\" y=\"19\" fill=\"currentColor\">%s</text>\n", at+17, html.EscapeString(s.Name))
 		at += 17 + 7*len([]rune(s.Name)) + 14

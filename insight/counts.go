@@ -47,7 +47,9 @@ const columns = 96
 func Look(ctx context.Context, c Counter, from, until time.Time, environment, provider string) (Overview, error) {
 	width, span := spans(until.Sub(from))
 	from, until = from.Truncate(span), until.Add(span-1).Truncate(span)
-	counts, err := c.AuditCounts(ctx, CountQuery{Width: width, From: from, Until: until, SignIns: true, Environment: environment, Provider: provider})
+	counts, err := c.AuditCounts(ctx, CountQuery{
+		Width: width, From: from, Until: until, SignIns: true, Environment: environment, Provider: provider,
+	})
 	if err != nil {
 		return Overview{}, err
 	}

@@ -34,7 +34,8 @@ var (
 		"malformed_username malformed_password empty_password password_too_long"}
 	checkRoute = check{"provider", format("The name belongs to provider %q.", func(r audit.Record) string { return r.Provider }),
 		"no_route ambiguous_route no_passwords no_redirect"}
-	checkFind = check{"account", format("The provider found one account; its subject is %q.", func(r audit.Record) string { return r.Subject }),
+	checkFind = check{"account",
+		format("The provider found one account; its subject is %q.", func(r audit.Record) string { return r.Subject }),
 		"unknown_user ambiguous_user directory_config directory_bad_answer groups_incomplete service_account graph_denied"}
 	checkThrottle = check{"failed attempts", plain("There were not too many failed attempts before."), "throttled throttle_wait"}
 	checkUser     = check{"IT user", func(r audit.Record) string {
@@ -76,7 +77,8 @@ var (
 	checkAsked = check{"question", plain("The browser was sent to the identity provider, and came back with an answer to that question."),
 		"answer_without_login state_mismatch login_over login_moved unsolicited no_message wrong_binding no_public_url no_endpoint " +
 			"own_key_unopenable no_signing_key signing_failed bad_pending metadata_unreachable metadata_malformed metadata_other_entity " +
-			"metadata_expired metadata_signature certificates_expired code_refused answer_unasked answer_malformed answer_wrong_issuer entra_address"}
+			"metadata_expired metadata_signature certificates_expired code_refused answer_unasked answer_malformed " +
+			"answer_wrong_issuer entra_address"}
 	checkForm = check{"form of the answer", plain("The answer has the one form that is accepted."),
 		"xml_truncated xml_bad_markup xml_mismatched_tag xml_not_utf8 xml_illegal_character xml_bad_reference xml_declaration " +
 			"xml_undeclared_prefix xml_duplicate_attribute xml_trailing_data xml_doctype xml_comment xml_processing_instruction xml_cdata " +
@@ -91,7 +93,8 @@ var (
 			"no_decryption_key encryption_algorithm encryption_shape decryption_failed id_token_signature id_token_unknown_key"}
 	checkMeant = check{"meant for this sign-in", plain("It is from the right one, for us, for this sign-in, and of now."),
 		"response_issuer wrong_issuer wrong_destination destination_missing wrong_recipient in_response_to_missing wrong_in_response_to " +
-			"unexpected_in_response_to audience_missing wrong_audience subject_missing bad_name_id no_bearer_confirmation confirmation_without_end " +
+			"unexpected_in_response_to audience_missing wrong_audience subject_missing bad_name_id no_bearer_confirmation " +
+			"confirmation_without_end " +
 			"conditions_missing unknown_condition early_assertion early_confirmation issued_in_future authn_in_future expired_assertion " +
 			"expired_confirmation session_over authn_statement_missing authn_too_old bad_time logout_expired bad_expectation id_token_wrong_issuer " +
 			"id_token_wrong_audience id_token_wrong_party id_token_wrong_nonce id_token_expired id_token_early id_token_without_subject"}
@@ -115,14 +118,16 @@ type journey struct {
 var (
 	byPassword = journey{"user name and password, asked for by the platform", []check{
 		checkTyped, checkRoute, checkFind, checkThrottle, checkUser, checkCode, checkPassword, checkEnter, checkRecord}}
-	byToken    = journey{"a sign-in token in place of the password", []check{checkTyped, checkThrottle, checkToken, checkUser, checkEnter, checkRecord}}
+	byToken = journey{"a sign-in token in place of the password", []check{
+		checkTyped, checkThrottle, checkToken, checkUser, checkEnter, checkRecord}}
 	byFrontEnd = journey{"integrated authentication", []check{
 		checkFrontEnd, checkTyped, checkRoute, checkFind, checkUser, checkEnter, checkRecord}}
 	byForm = journey{"user name and password, in a browser", []check{
 		checkTyped, checkRoute, checkFind, checkThrottle, checkPassword, checkUser, checkCode, checkInvite, checkEnter, checkRecord}}
 	byIdP = journey{"an identity provider's pages, in a browser", []check{checkRoute, checkAsked, checkForm, checkStatus, checkSigned,
 		checkMeant, checkOnce, checkVouched, checkUser, checkCode, checkInvite, checkEnter, checkRecord}}
-	byNewPassword = journey{"a new password, on the way of a sign-in in a browser", []check{checkTyped, checkThrottle, checkPassword, checkNewPassword, checkRecord}}
+	byNewPassword = journey{"a new password, on the way of a sign-in in a browser", []check{
+		checkTyped, checkThrottle, checkPassword, checkNewPassword, checkRecord}}
 )
 
 // journeyOf tells the way of a sign-in from its record. ok is false where a record is not about a sign-in.

@@ -181,4 +181,4 @@ func given(t *testing.T) map[string]string {
 }
 
 // notOfASignIn are reasons of those packages' other work.
-const notOfASignIn = "no_such_account"
+const notOfASignIn = "group_unknown"

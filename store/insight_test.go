@@ -204,7 +204,7 @@ func countedBy(t *testing.T, s *store.Store, width time.Duration) (n int64) {
 // testIndexPurge: what is purged from the audit is found no more, whether it was in the index or on its way there.
 func testIndexPurge(t *testing.T, open opener) {
 	s := open(t)
-	all := manyRecords(t, s, 1000)
+	manyRecords(t, s, 1000)
 	index(t, s, 300)
 	cut := began.Add(200 * time.Second)
 	l := auditLog(t, s)
@@ -212,7 +212,7 @@ func testIndexPurge(t *testing.T, open opener) {
 	if err != nil || n < 500 || n > 700 {
 		t.Fatalf("%d purged, %v", n, err)
 	}
-	all = allRows(t, s)
+	all := allRows(t, s)
 	index(t, s, 1001)
 	for _, q := range questions {
 		q.Limit = 100

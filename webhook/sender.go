@@ -111,8 +111,7 @@ func (s *Sender) one(ctx context.Context, e Endpoint) bool {
 		return false
 	}
 	failure := e.Send(ctx, m, now)
-	if failure != nil && ctx.Err() != nil {
-		failure = nil // the program is being stopped: whether it was taken is not known, so it is sent again
+	if failure != nil && ctx.Err() != nil { // the program is being stopped: whether it was taken is not known
 		m.Due = s.Now()
 		s.settle(ctx, m)
 		return false
@@ -126,7 +125,8 @@ func (s *Sender) settle(ctx context.Context, m Message) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	if err := s.Outbox.SettleMessage(ctx, m); err != nil {
-		s.Log.Warn("webhooks: the outcome of a message cannot be kept; it will be sent again", "endpoint", m.Endpoint, "message", m.ID, "error", err)
+		s.Log.Warn("webhooks: the outcome of a message cannot be kept; it will be sent again", "endpoint", m.Endpoint,
+			"message", m.ID, "error", err)
 	}
 }
 

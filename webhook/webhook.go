@@ -146,7 +146,8 @@ func Messages(endpoints []Endpoint, r audit.Record, now time.Time) (list []Messa
 func newMessage(e Endpoint, event string, r audit.Record, now time.Time) Message {
 	id := fmt.Sprintf("%s-%d", event, r.Seq)
 	if span := once[event]; span > 0 {
-		who := fmt.Sprintf("%q %q %q %q %d", r.Provider, authn.FoldName(known(r.ITUser, r.Username)), r.Reason, r.Environment, r.Time.Truncate(span).Unix())
+		who := fmt.Sprintf("%q %q %q %q %d", r.Provider, authn.FoldName(known(r.ITUser, r.Username)), r.Reason, r.Environment,
+			r.Time.Truncate(span).Unix())
 		sum := sha256.Sum256([]byte(who))
 		id = event + "-" + hex.EncodeToString(sum[:12])
 	}

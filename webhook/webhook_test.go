@@ -125,8 +125,8 @@ func TestTrouble(t *testing.T) {
 		want   string
 		change func(*webhook.Endpoint)
 	}{
-		"fails":     {handle: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, want: "answered 500"},
-		"refuses":   {handle: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, want: "answered 404"},
+		"fails":     {handle: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, want: "answered 500"},
+		"refuses":   {handle: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, want: "answered 404"},
 		"redirects": {handle: http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect).ServeHTTP, want: "redirects are not followed"},
 		"hangs": {handle: func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body) // or the server would not see that its client has gone
