@@ -36,7 +36,7 @@ func (m *macer) verifyRow(ctx context.Context, store Reader, h Head, row *Row) (
 	case 1:
 	case h.PurgedSeq + 1:
 		if m.checkHead(h) != nil {
-			return Missing, nil
+			return Missing, nil //nolint:nilerr // that is what was asked for
 		}
 		before = h.PurgedMAC
 	default:

@@ -124,7 +124,7 @@ func TestThePlatformsScreen(t *testing.T) {
 			t.Errorf("the audit lacks %s\n%s", want, records)
 		}
 	}
-	if strings.Contains(records+n.Output(), "canary-wrong") || strings.Contains(records, string(b.slapd.BindPassword)) {
+	if strings.Contains(records+n.Output(), "canary-wrong") || strings.Contains(records, b.slapd.BindPassword) {
 		t.Error("a password shows")
 	}
 	out := b.run("", "platform", n.url, "--caller", "production", "--secret-file", b.write("secret", b.secret))

@@ -314,7 +314,7 @@ func (f *finding) read(ctx context.Context, hits []hit, each func(hit)) error {
 		}
 		rows := map[int64]*audit.Row{}
 		if missing {
-			err := f.Store.each(ctx, selectAuditSeqs, args, func(scan func(...any) error) error {
+			err := f.each(ctx, selectAuditSeqs, args, func(scan func(...any) error) error {
 				row, err := scanAudit(scan)
 				rows[row.Seq] = &row
 				return err

@@ -2,7 +2,8 @@
 // lines of JavaScript that the pages can do without, and the texts in each language, all embedded in the program. It knows
 // nothing of what the pages are about: data and headers are those of the package that shows a page.
 //
-// The pages and texts of the portal and of the administrators' door can be replaced file by file (New, NewAdmin). The page that the plugin's door shows cannot (Load).
+// The pages and texts of the portal and of the administrators' door can be replaced file by file (New, NewAdmin). The page
+// that the plugin's door shows cannot (Load).
 package templates
 
 import (

@@ -113,7 +113,8 @@ func newAdmin(b *backend, w *bridge, list []authn.Provider, fallback string) (ht
 		},
 		AllowFrom: c.AllowFrom, Roles: c.rules(), Users: b.users, Count: b.store.CountUsers, Accounts: accounts(list),
 		Environments: b.config.environmentNames(), Throttle: b.throttle, Journal: b.audit.Event,
-		Insight: b.searcher(), Messages: samlMessageLog{b.store}, Counts: b.store, Blocks: b.blocks(), Ends: w.endings, Sources: feedsOf{b}, Coverage: feedsOf{b},
+		Insight: b.searcher(), Messages: samlMessageLog{b.store}, Counts: b.store, Blocks: b.blocks(), Ends: w.endings,
+		Sources: feedsOf{b}, Coverage: feedsOf{b},
 		Configuration: managing{w, time.Now()}, Proposals: managing{w, time.Now()}, Shelf: b.shelf,
 	})
 }

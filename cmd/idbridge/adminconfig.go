@@ -26,7 +26,8 @@ const lookWithin = 5 * time.Second
 
 // Look implements admin.Configuration.
 func (m managing) Look(ctx context.Context) (admin.State, error) {
-	s := admin.State{Managed: "file", Version: m.version, Newest: m.version, Since: m.since, Kinds: []string{}, Providers: []admin.ProviderState{}}
+	s := admin.State{Managed: "file", Version: m.version, Newest: m.version, Since: m.since,
+		Kinds: []string{}, Providers: []admin.ProviderState{}}
 	if m.config.Managed == managedByStore {
 		s.Managed = managedByStore
 		newest, err := m.store.LastRevision(ctx)
@@ -120,7 +121,8 @@ func (m managing) Form(ctx context.Context, id, kind string) (admin.Form, error)
 
 func formFields(list []strictyaml.Field) (fields []admin.FormField) {
 	for _, f := range list {
-		fields = append(fields, admin.FormField{Key: f.Key, Type: f.Type, List: f.List, Table: f.Table, Doc: f.Doc, Default: strings.Trim(f.Default, `'"`),
+		fields = append(fields, admin.FormField{Key: f.Key, Type: f.Type, List: f.List, Table: f.Table, Doc: f.Doc,
+			Default:  strings.Trim(f.Default, `'"`),
 			Required: f.Required, Secret: f.Secret, Enum: f.Enum, Fields: formFields(f.Fields)})
 	}
 	return fields

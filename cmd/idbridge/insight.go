@@ -55,7 +55,8 @@ func (l samlMessageLog) SAMLMessagesBetween(
 ) (list []insight.Message, err error) {
 	all, err := l.SAMLMessagesIn(ctx, provider, from, until)
 	for _, m := range all {
-		list = append(list, insight.Message{At: m.At, Type: m.Type, Message: m.Message, Answers: m.InResponseTo, Reason: m.Reason, Direction: m.Direction})
+		list = append(list, insight.Message{At: m.At, Type: m.Type, Message: m.Message, Answers: m.InResponseTo,
+			Reason: m.Reason, Direction: m.Direction})
 	}
 	return slices.Clip(list), err
 }

@@ -146,7 +146,8 @@ func (f foundRecords) print(cmd *cobra.Command, output string) error {
 		f.printText(out)
 	}
 	if f.Behind > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "the index is being made: %d records are not in it yet, and only the newest of them were looked at\n", f.Behind)
+		fmt.Fprintf(cmd.ErrOrStderr(),
+			"the index is being made: %d records are not in it yet, and only the newest of them were looked at\n", f.Behind)
 	}
 	if f.Next != "" {
 		fmt.Fprintf(cmd.ErrOrStderr(), "there may be more: go on with --after %s\n", f.Next)

@@ -66,7 +66,8 @@ func (k checker) webhooks() {
 // sendWebhooks tells the endpoints that are configured now.
 func (w *bridge) sendWebhooks(ctx context.Context, endpoints func() []webhook.Endpoint) {
 	sent := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "idbridge_webhook_attempts_total", Help: "Attempts to send a message, by outcome: sent, failed (it is sent again) or dead (given up).",
+		Name: "idbridge_webhook_attempts_total",
+		Help: "Attempts to send a message, by outcome: sent, failed (it is sent again) or dead (given up).",
 	}, []string{"endpoint", "outcome"})
 	w.metrics.registry.MustRegister(sent)
 	(&webhook.Sender{
@@ -76,7 +77,8 @@ func (w *bridge) sendWebhooks(ctx context.Context, endpoints func() []webhook.En
 }
 
 func newWebhooks(s *settings) *cobra.Command {
-	cmd := group("webhooks", "Who is told of security events: list, try, send again", newWebhooksList(s), newWebhooksTest(s), newWebhooksResend(s))
+	cmd := group("webhooks", "Who is told of security events: list, try, send again",
+		newWebhooksList(s), newWebhooksTest(s), newWebhooksResend(s))
 	cmd.Example = "  idbridge webhooks test soc\n  idbridge webhooks list\n  idbridge webhooks resend"
 	return cmd
 }

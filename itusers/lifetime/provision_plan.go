@@ -30,7 +30,7 @@ func (w *work) plan(adopt bool) {
 				w.deactivate(entry, "the directory has disabled the account")
 			}
 		case p.username == "":
-			w.refuse(p.Identity.Username, reasonNoName, "the account gives no user name")
+			w.refuse(p.Username, reasonNoName, "the account gives no user name")
 		case strings.TrimSpace(p.username) != p.username || strings.ContainsFunc(p.username, func(r rune) bool { return r < ' ' }):
 			w.refuse(p.username, reasonMalformed, "LifeTime takes no such user name")
 		case count[authn.FoldName(p.username)] > 1:

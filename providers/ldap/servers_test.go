@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,7 +47,7 @@ func TestWhatAnOutcomeMeans(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-				if test.ends == late {
+				if errors.Is(test.ends, late) {
 					ctx, cancel = context.WithTimeout(t.Context(), test.takes)
 				}
 				defer cancel()
@@ -58,7 +59,7 @@ func TestWhatAnOutcomeMeans(t *testing.T) {
 					}
 					time.Sleep(test.takes)
 					synctest.Wait()
-					if test.ends == context.Canceled {
+					if errors.Is(test.ends, context.Canceled) {
 						cancel()
 					}
 					return test.answered, test.err

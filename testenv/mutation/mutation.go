@@ -165,13 +165,8 @@ func (w *weaver) weave(node ast.Node) bool {
 			node.Cond = w.condition(node.Cond, false)
 		}
 	case *ast.SwitchStmt:
-		for _, c := range node.Body.List {
-			c := c.(*ast.CaseClause)
-			for i := range c.List {
-				if node.Tag == nil && refusing(c.Body) {
-					c.List[i] = w.condition(c.List[i], false)
-				}
-			}
+		if node.Tag == nil {
+			w.cases(node.Body.List)
 		}
 	case *ast.CompositeLit:
 		if node.Type != nil && w.spelled(node.Type) == "[]func() error" {
@@ -189,6 +184,19 @@ func (w *weaver) weave(node ast.Node) bool {
 	return true
 }
 
+// cases puts switches into the refusing cases of a switch without a tag.
+func (w *weaver) cases(clauses []ast.Stmt) {
+	for _, s := range clauses {
+		c := s.(*ast.CaseClause)
+		if !refusing(c.Body) {
+			continue
+		}
+		for i := range c.List {
+			c.List[i] = w.condition(c.List[i], false)
+		}
+	}
+}
+
 // condition puts a switch on a condition, which makes it a constant, and on each of its parts, which leaves the decision to
 // the others.
 func (w *weaver) condition(e ast.Expr, constant bool) ast.Expr {
@@ -200,7 +208,7 @@ func (w *weaver) condition(e ast.Expr, constant bool) ast.Expr {
 	if b, ok := inner.(*ast.BinaryExpr); ok && (b.Op == token.LOR || b.Op == token.LAND) {
 		b.X, b.Y = w.condition(b.X, b.Op == token.LAND), w.condition(b.Y, b.Op == token.LAND)
 	}
-	off := ast.Expr(call("mutant", number))
+	off := call("mutant", number)
 	if constant {
 		return &ast.ParenExpr{X: &ast.BinaryExpr{X: &ast.ParenExpr{X: e}, Op: token.LOR, Y: off}}
 	}
