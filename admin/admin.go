@@ -75,9 +75,7 @@ type Admin struct {
 
 // New validates the configuration; it reads nothing.
 func New(c Config) (*Admin, error) {
-	if len(c.AllowFrom) == 0 || len(c.Roles) == 0 || c.Count == nil || c.Accounts == nil || c.Throttle == nil || c.Journal == nil ||
-		c.Insight.Finder == nil || c.Counts == nil || c.Configuration == nil || c.Proposals == nil ||
-		c.Blocks.BlockStore == nil || c.Ends == nil || c.Sources == nil || c.Coverage == nil {
+	if !c.complete() {
 		return nil, errors.New("admin: Config lacks a field")
 	}
 	if err := checkRules(c.Roles); err != nil {
@@ -95,6 +93,13 @@ func New(c Config) (*Admin, error) {
 	var err error
 	a.portal, err = portal.New(c.Portal)
 	return a, err
+}
+
+func (c Config) complete() bool {
+	whole := c.Count != nil && c.Accounts != nil && c.Throttle != nil && c.Journal != nil && c.Insight.Finder != nil && c.Counts != nil
+	parts := c.Configuration != nil && c.Proposals != nil && c.Blocks.BlockStore != nil && c.Ends != nil && c.Sources != nil &&
+		c.Coverage != nil
+	return len(c.AllowFrom) > 0 && len(c.Roles) > 0 && whole && parts
 }
 
 // ServeHTTP implements http.Handler. Who does not ask from an allowed network learns nothing, not even what this is.

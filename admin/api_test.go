@@ -112,8 +112,8 @@ func (b *browser) call(method, id string, one called) answer {
 			path = one.path[:len("/imports/")] + kept.ID + "/confirm"
 		}
 	}
-	if strings.Contains(body, "{code}") {
-		body = strings.Replace(body, "{code}", b.code(b.who), 1)
+	if body == `{"code":"{code}"}` {
+		body = `{"code":"` + b.code(b.who) + `"}`
 	}
 	if id == "previewImport" {
 		return b.send(method, "/api/v1"+path, "text/csv", strings.NewReader(body))

@@ -297,8 +297,10 @@ func (c *call) providerNames() (names []string) {
 
 func (c *call) showAudit() error {
 	q := c.r.URL.Query()
-	view := auditView{shell: c.shell("/audit"), User: q.Get("user"), ID: q.Get("id"), Action: q.Get("action"), From: q.Get("from"), Until: q.Get("until"),
-		Kinds: options(c.v.Text("admin.any"), kinds(), q.Get("kind")), Environments: options(c.v.Text("admin.any"), c.Environments, q.Get("environment")),
+	view := auditView{shell: c.shell("/audit"), User: q.Get("user"), ID: q.Get("id"), Action: q.Get("action"), From: q.Get("from"),
+		Until: q.Get("until"),
+		Kinds: options(c.v.Text("admin.any"), kinds(), q.Get("kind")), Environments: options(c.v.Text("admin.any"), c.Environments,
+			q.Get("environment")),
 		Providers: options(c.v.Text("admin.any"), c.providerNames(), q.Get("provider"))}
 	page, err := c.search()
 	if mendable(err) {

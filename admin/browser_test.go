@@ -30,14 +30,6 @@ func (r *rig) desk(t *testing.T, username string) *chromium.Page {
 	return p
 }
 
-// at checks the page's heading.
-func at(t *testing.T, p *chromium.Page, heading string) {
-	t.Helper()
-	if got := p.Text("h1"); !strings.Contains(got, heading) {
-		t.Fatalf("at %s: shows %q, want %q", p.URL(), got, heading)
-	}
-}
-
 // furnished gives the IT user uwe something of everything.
 func (r *rig) furnished() {
 	r.t.Helper()

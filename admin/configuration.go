@@ -296,11 +296,13 @@ func configurationOperations() []operation {
 			}),
 		op("GET", "/configuration/versions", "listVersions", Viewer, "List versions, newest first", (*call).versions).
 			with(func(o *operation) { o.query = paging }),
-		op("POST", "/configuration/diff", "diffConfiguration", Administrator, "What a change would change", onProposal(func(c *call, p Proposal) (Diff, error) {
+		op("POST", "/configuration/diff", "diffConfiguration", Administrator, "What a change would change", onProposal(func(c *call,
+			p Proposal) (Diff, error) {
 			lines, err := c.Proposals.Diff(c.ctx(), p)
 			return Diff{linesOf(lines)}, err
 		})).with(func(o *operation) { o.free = true }),
-		op("POST", "/configuration/test", "testConfiguration", Administrator, "Look close at the providers that a change is about; changes nothing",
+		op("POST", "/configuration/test", "testConfiguration", Administrator,
+			"Look close at the providers that a change is about; changes nothing",
 			onProposal(func(c *call, p Proposal) (Tested, error) {
 				list, err := c.Proposals.Test(c.ctx(), p)
 				return Tested{append([]Verdict{}, list...)}, err
@@ -315,7 +317,8 @@ func configurationOperations() []operation {
 				t.Outcomes = append([]TrialResult{}, t.Outcomes...)
 				return t, err
 			}).with(long),
-		op("POST", "/configuration", "changeConfiguration", Administrator, "Save a change as the newest version; every node applies it within seconds",
+		op("POST", "/configuration", "changeConfiguration", Administrator,
+			"Save a change as the newest version; every node applies it within seconds",
 			func(c *call, in Change) (Saved, error) {
 				p, err := in.proposal()
 				if err != nil {

@@ -23,7 +23,10 @@ func configurationPages() []page {
 		{method: "POST", path: "/providers/text", role: Administrator, free: true, act: (*call).proposeText},
 		{method: "GET", path: "/providers/versions", role: Viewer, act: (*call).showVersions},
 		{method: "POST", path: "/providers/restore", role: Administrator, free: true, act: (*call).proposeVersion},
-		{method: "GET", path: "/providers/proposal", role: Administrator, act: func(c *call) error { return c.showProposal(http.StatusOK, proposalView{}) }},
+		{method: "GET", path: "/providers/proposal", role: Administrator, act: func(c *call) error {
+			return c.showProposal(http.StatusOK,
+				proposalView{})
+		}},
 		{method: "POST", path: "/providers/proposal/fresh", role: Administrator, act: func(c *call) error {
 			c.v.GoTo("/providers/proposal", "draft", c.r.PostForm.Get("draft"))
 			return nil
@@ -68,7 +71,8 @@ func (c *call) editProvider() error {
 }
 
 func (c *call) showProviderForm(status int, form Form, values map[string]any, faults Faults) error {
-	view := providerView{shell: c.shell("/providers"), ID: form.ID, Kind: form.Kind, New: form.ID == "", Base: form.Base, Back: c.to("/providers")}
+	view := providerView{shell: c.shell("/providers"), ID: form.ID, Kind: form.Kind, New: form.ID == "", Base: form.Base,
+		Back: c.to("/providers")}
 	by := map[string]string{}
 	for _, f := range faults {
 		by[f.Path] = f.Text

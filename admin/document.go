@@ -71,7 +71,8 @@ func (d describer) operation(o operation) map[string]any {
 		"operationId": o.id, "summary": o.summary, "x-role": o.role.String(),
 		"responses": map[string]any{
 			statusKey(o.status): success,
-			"default":           map[string]any{"description": "Refused", "content": content("application/problem+json", d.schema(reflect.TypeFor[Problem]()))},
+			"default": map[string]any{"description": "Refused", "content": content("application/problem+json",
+				d.schema(reflect.TypeFor[Problem]()))},
 		},
 	}
 	if parameters != nil {

@@ -56,29 +56,14 @@ func inputOf(f FormField, path string, value any, faults map[string]string) inpu
 	switch {
 	case f.Type == "mapping" && f.List:
 		items, _ := value.([]any)
-		for i := range len(items) + spareItems {
-			var one map[string]any
-			if i < len(items) {
-				one, _ = items[i].(map[string]any)
-			}
-			in.Items = append(in.Items, inputs(f.Fields, fmt.Sprintf("%s[%d]", path, i), one, faults))
-		}
-		in.Open = len(items) > 0
+		in.Items, in.Open = itemsOf(f, path, items, faults), len(items) > 0
 	case f.Type == "mapping":
 		inner, _ := value.(map[string]any)
 		in.Inputs, in.Open = inputs(f.Fields, path, inner, faults), len(inner) > 0
 	case f.Secret:
 		in.Set = value != nil
-	case f.Table:
-		table, _ := value.(map[string]any)
-		for _, key := range slices.Sorted(maps.Keys(table)) {
-			in.Value += fmt.Sprintf("%s: %v\n", key, table[key])
-		}
-	case f.List:
-		items, _ := value.([]any)
-		for _, item := range items {
-			in.Value += fmt.Sprintln(item)
-		}
+	case f.Table || f.List:
+		in.Value = linesOfValue(value)
 	case value != nil:
 		in.Value = fmt.Sprint(value)
 	case f.Type == "bool":
@@ -89,6 +74,32 @@ func inputOf(f FormField, path string, value any, faults map[string]string) inpu
 	}
 	in.Open = in.Open || in.Fault != "" || slices.ContainsFunc(in.Inputs, func(i input) bool { return i.Fault != "" || i.Open })
 	return in
+}
+
+func itemsOf(f FormField, path string, items []any, faults map[string]string) (list [][]input) {
+	for i := range len(items) + spareItems {
+		var one map[string]any
+		if i < len(items) {
+			one, _ = items[i].(map[string]any)
+		}
+		list = append(list, inputs(f.Fields, fmt.Sprintf("%s[%d]", path, i), one, faults))
+	}
+	return list
+}
+
+// linesOfValue is a list, or a table, with a line for each item.
+func linesOfValue(value any) (text string) {
+	switch v := value.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			text += fmt.Sprintf("%s: %v\n", key, v[key])
+		}
+	case []any:
+		for _, item := range v {
+			text += fmt.Sprintln(item)
+		}
+	}
+	return text
 }
 
 // Plain tells whether it is a text of one line.

@@ -159,7 +159,8 @@ func (c *call) endings(struct{}) (Endings, error) {
 }
 
 func runOf(r itusers.Run) RunInfo {
-	out := RunInfo{ID: r.ID, Actor: r.Actor, Dry: r.Dry, State: string(r.State), Reason: r.Reason, Error: r.Error, Started: r.Started, Summary: r.Report.Summary(),
+	out := RunInfo{ID: r.ID, Actor: r.Actor, Dry: r.Dry, State: string(r.State), Reason: r.Reason, Error: r.Error, Started: r.Started,
+		Summary: r.Report.Summary(),
 		Counted: r.Report.Counted, Allowed: r.Report.Allowed, Rows: []RunLine{}}
 	if !r.Ended.IsZero() {
 		out.Ended = &r.Ended
@@ -208,11 +209,13 @@ func (c *call) cover(struct{}) (CoverageReport, error) {
 	out := CoverageReport{Gaps: []GapLine{}}
 	sum, err := c.Coverage.Cover(c.ctx(), func(g itusers.Gap) error {
 		if len(out.Gaps) < maxGaps {
-			out.Gaps = append(out.Gaps, GapLine{string(g.Class), g.Provider, g.Account, g.ITUser, g.Name, append([]string{}, g.Environments...), g.Reason, g.Text})
+			out.Gaps = append(out.Gaps, GapLine{string(g.Class), g.Provider, g.Account, g.ITUser, g.Name, append([]string{}, g.Environments...),
+				g.Reason, g.Text})
 		}
 		return nil
 	})
-	out.Accounts, out.Fine, out.Refused, out.ITUsers, out.Nobody, out.NoID = sum.Accounts, sum.Fine, sum.Refused, sum.ITUsers, sum.Nobody, sum.NoID
+	out.Accounts, out.Fine, out.Refused, out.ITUsers, out.Nobody, out.NoID = sum.Accounts, sum.Fine, sum.Refused, sum.ITUsers, sum.Nobody,
+		sum.NoID
 	return out, err
 }
 

@@ -130,7 +130,8 @@ func (c *call) confirm(id string) (Import, error) {
 		return Import{}, errOldPreview
 	}
 	sum := sha256.Sum256(file.text)
-	detail := fmt.Sprintf("%s (SHA-256 %x): %d added, %d changed, %d unchanged", file.name, sum, report.Added, report.Changed, report.Unchanged)
+	detail := fmt.Sprintf("%s (SHA-256 %x): %d added, %d changed, %d unchanged", file.name, sum, report.Added, report.Changed,
+		report.Unchanged)
 	return importOf(report), c.note(audit.Record{Action: audit.UsersImported, Environment: file.into, Detail: detail})
 }
 

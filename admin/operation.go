@@ -197,11 +197,11 @@ func noneTwice(d *json.Decoder) error {
 			if err != nil || !ok {
 				return errors.New("it is not JSON")
 			}
-			if folded := strings.ToLower(text); seen[folded] {
+			folded := strings.ToLower(text)
+			if seen[folded] {
 				return fmt.Errorf("%q is there twice", text)
-			} else {
-				seen[folded] = true
 			}
+			seen[folded] = true
 		}
 		if err := noneTwice(d); err != nil {
 			return err

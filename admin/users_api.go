@@ -279,7 +279,8 @@ func userOperations() []operation {
 			return userOrError(c.create(in.Username, in.edit()))
 		}).with(func(o *operation) { o.status = http.StatusCreated }),
 		op("GET", one, "showUser", Viewer, "Show an IT user with everything that hangs on them", (*call).userDetail),
-		op("PATCH", one, "changeUser", Administrator, "Change name, e-mail, state or ids of an IT user", func(c *call, in UserChange) (User, error) {
+		op("PATCH", one, "changeUser", Administrator, "Change name, e-mail, state or ids of an IT user", func(c *call, in UserChange) (User,
+			error) {
 			return userOrError(c.edit(c.username(), in.edit()))
 		}),
 		op("POST", one+"/enable", "enableUser", Administrator, "Let an IT user sign in again", func(c *call, _ struct{}) (User, error) {

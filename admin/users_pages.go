@@ -43,7 +43,8 @@ func userActions() []userAction {
 			func(c *call, u string) error { _, err := c.resetFactors(u); return err }},
 		{"/users/sessions/end", Operator, "admin.sessions.end.title", "admin.sessions.end.question", "admin.sessions.end.button", true, "ended",
 			func(c *call, u string) error { _, err := c.endSessions(u, c.r.PostForm.Get("id")); return err }},
-		{"/users/tokens/revoke", Operator, "admin.tokens.revoke.title", "admin.tokens.revoke.question", "admin.tokens.revoke.button", true, "revoked",
+		{"/users/tokens/revoke", Operator, "admin.tokens.revoke.title", "admin.tokens.revoke.question", "admin.tokens.revoke.button", true,
+			"revoked",
 			func(c *call, u string) error { _, err := c.revokeTokens(u, c.r.PostForm.Get("id")); return err }},
 		{"/users/unlock", Operator, "admin.unlock.title", "admin.unlock.question", "admin.unlock.button", false, "unlocked",
 			func(c *call, u string) error { _, err := c.unlock(u); return err }},
@@ -54,7 +55,10 @@ func userPages() []page {
 	list := []page{
 		{method: "GET", path: "/users", role: Viewer, act: (*call).showUsers},
 		{method: "GET", path: "/users/show", role: Viewer, act: (*call).showUser},
-		{method: "GET", path: "/users/new", role: Administrator, act: func(c *call) error { return c.showForm(http.StatusOK, userForm{New: true, Active: true}) }},
+		{method: "GET", path: "/users/new", role: Administrator, act: func(c *call) error {
+			return c.showForm(http.StatusOK,
+				userForm{New: true, Active: true})
+		}},
 		{method: "POST", path: "/users/new", role: Administrator, act: (*call).addUser},
 		{method: "GET", path: "/users/edit", role: Administrator, act: (*call).editUser},
 		{method: "POST", path: "/users/edit", role: Administrator, act: (*call).saveUser},
@@ -63,7 +67,10 @@ func userPages() []page {
 		{method: "POST", path: "/users/link", role: Administrator, act: (*call).linkUser},
 		{method: "GET", path: "/users/invite", role: Operator, act: (*call).askInvite},
 		{method: "POST", path: "/users/invite", role: Operator, act: (*call).showInvitation},
-		{method: "GET", path: "/users/import", role: Administrator, act: func(c *call) error { return c.showImport(http.StatusOK, importView{}) }},
+		{method: "GET", path: "/users/import", role: Administrator, act: func(c *call) error {
+			return c.showImport(http.StatusOK,
+				importView{})
+		}},
 		{method: "POST", path: "/users/import", role: Administrator, free: true, file: true, act: (*call).previewFile},
 		{method: "POST", path: "/users/import/confirm", role: Administrator, act: (*call).confirmFile},
 	}
@@ -80,7 +87,8 @@ func (c *call) askAction(a userAction) error {
 	if err != nil {
 		return err
 	}
-	view := confirmView{shell: c.shell("/users"), Title: c.v.Text(a.title), Question: c.v.Text(a.question, u.Username), Button: c.v.Text(a.button),
+	view := confirmView{shell: c.shell("/users"), Title: c.v.Text(a.title), Question: c.v.Text(a.question, u.Username),
+		Button: c.v.Text(a.button),
 		Action: c.to(a.path), Danger: a.danger, Back: c.userLink(u.Username), Fields: []field{{"name", u.Username}}}
 	for _, name := range []string{"id", "provider"} {
 		if value := c.r.URL.Query().Get(name); value != "" {
@@ -136,7 +144,8 @@ func (c *call) showUsers() error {
 	}
 	view := usersView{shell: c.shell("/users"), Text: q.Get("text"), State: q.Get("state"), Environment: q.Get("environment"),
 		Environments: c.Environments, MayAdd: c.role >= Administrator}
-	for _, s := range []struct{ value, key string }{{"", "admin.users.all"}, {"active", "admin.users.active"}, {"disabled", "admin.users.disabled"},
+	for _, s := range []struct{ value, key string }{{"", "admin.users.all"}, {"active", "admin.users.active"}, {"disabled",
+		"admin.users.disabled"},
 		{"unlinked", "admin.users.unlinked"}, {"no_factor", "admin.users.nofactor"}} {
 		view.States = append(view.States, option{s.value, c.v.Text(s.key), s.value == view.State})
 	}
@@ -444,8 +453,10 @@ func (c *call) askInvite() error {
 	if err != nil {
 		return err
 	}
-	return c.ask(confirmView{shell: c.shell("/users"), Title: c.v.Text("admin.invite.title"), Question: c.v.Text("admin.invite.question", u.Username),
-		Button: c.v.Text("admin.invite.button"), Action: c.to("/users/invite"), Back: c.userLink(u.Username), Fields: []field{{"name", u.Username}}})
+	return c.ask(confirmView{shell: c.shell("/users"), Title: c.v.Text("admin.invite.title"), Question: c.v.Text("admin.invite.question",
+		u.Username),
+		Button: c.v.Text("admin.invite.button"), Action: c.to("/users/invite"), Back: c.userLink(u.Username), Fields: []field{{"name",
+			u.Username}}})
 }
 
 type invitationView struct {

@@ -19,6 +19,11 @@ type reader interface {
 // selectUsers reads users in one statement, their ids in a second and their links in a third.
 func selectUsers(ctx context.Context, r reader, f itusers.Filter) (users []itusers.User, err error) {
 	chosen, args := selectKeys(f)
+	if f.Limit > 0 && f.Limit <= longList {
+		if chosen, args, err = once(ctx, r, chosen, args); err != nil || len(args) == 0 {
+			return nil, err
+		}
+	}
 	query := `SELECT u.key, u.username, u.name, u.email, u.active, ` + enrolled + ` FROM it_users u
 		WHERE u.key IN (` + chosen + `) ORDER BY u.folded`
 	err = r.each(ctx, query, args, func(scan func(...any) error) error {
@@ -38,6 +43,32 @@ func selectUsers(ctx context.Context, r reader, f itusers.Filter) (users []ituse
 		return nil, err
 	}
 	return users, addLinks(ctx, r, byKey, chosen, args)
+}
+
+// longList is how many keys a statement lists; of more users, the selection is made anew in each statement.
+const longList = 512
+
+// once selects keys a single time, as a list for the statements that follow: a search may have to look at everybody. The list has
+// one of three lengths, because each text of a statement stays prepared.
+func once(ctx context.Context, r reader, query string, args []any) (list string, keys []any, err error) {
+	err = r.each(ctx, query, args, func(scan func(...any) error) error {
+		var key string
+		err := scan(&key)
+		keys = append(keys, key)
+		return err
+	})
+	if err != nil || len(keys) == 0 {
+		return "", nil, err
+	}
+	for _, n := range []int{1, 64, longList} {
+		for len(keys) <= n {
+			if len(keys) == n {
+				return strings.Trim(tuples(1, n), "()"), keys, nil
+			}
+			keys = append(keys, "") // nobody's
+		}
+	}
+	return "", nil, fmt.Errorf("more users than asked for: %d", len(keys))
 }
 
 // selectKeys is the statement that selects the keys of the users that a filter lets through.
