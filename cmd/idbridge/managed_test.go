@@ -17,9 +17,12 @@ import (
 func uncommented(t *testing.T) string {
 	t.Helper()
 	var lines []string
-	inside := false
+	section, inside := "", false
 	for line := range strings.Lines(exampleConfig) {
-		if strings.HasPrefix(line, "  #- id: ") && !strings.Contains(line, "glass") {
+		if key, _, ok := strings.Cut(line, ":"); ok && !strings.Contains(key, " ") {
+			section = key
+		}
+		if section == "providers" && strings.HasPrefix(line, "  #- id: ") && !strings.Contains(line, "glass") {
 			inside = true
 		} else if inside && !strings.HasPrefix(line, "  #") {
 			inside = false
