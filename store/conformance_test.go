@@ -68,6 +68,7 @@ var conformance = []struct {
 	{"SAML: sessions at identity providers", testSAMLSessions},
 	{"SAML: the log of messages", testSAMLMessages},
 	{"IT users: a recycled name", testRecycledName},
+	{"IT users: page by page, and by state", testUserPages},
 	{"IT users: two providers, one name", testRacingProviders},
 	{"IT users: racing links", testRacingLinks},
 	{"IT users: management", testManage},

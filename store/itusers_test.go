@@ -403,3 +403,44 @@ func benchStore(b *testing.B) *store.Store {
 	b.Cleanup(func() { _ = s.Close() })
 	return s
 }
+
+// testUserPages: pages of every length hold together, and each state selects whom it names.
+func testUserPages(t *testing.T, open opener) {
+	s := open(t)
+	var text strings.Builder
+	text.WriteString("username,id:production,active\n")
+	for i := range 150 {
+		fmt.Fprintf(&text, "u%03d,%d,%v\n", i, i+1, i != 7)
+	}
+	importText(t, s, text.String())
+	for _, limit := range []int{1, 2, 63, 64, 65, 150, 151, 600} {
+		names, after := []string{}, ""
+		for {
+			page, err := s.Users(t.Context(), itusers.Filter{Limit: limit, After: after})
+			must(t, err)
+			for _, u := range page {
+				names, after = append(names, u.Username), u.Username
+			}
+			if len(page) < limit {
+				break
+			}
+		}
+		if len(names) != 150 || !slices.IsSorted(names) {
+			t.Errorf("by %d: %d users", limit, len(names))
+		}
+	}
+	for name, one := range map[string]struct {
+		f    itusers.Filter
+		want int
+	}{
+		"active": {itusers.Filter{Active: true}, 149}, "inactive": {itusers.Filter{Inactive: true, Limit: 9}, 1}, "by id": {itusers.Filter{Environment: "production", ID: 8}, 1},
+		"no such id": {itusers.Filter{Environment: "development", ID: 8, Limit: 9}, 0}, "without a factor": {itusers.Filter{NoFactor: true, Limit: 200}, 150},
+	} {
+		if users, err := s.Users(t.Context(), one.f); err != nil || len(users) != one.want {
+			t.Errorf("%s: %d users, %v", name, len(users), err)
+		}
+	}
+	if c, err := s.CountUsers(t.Context()); err != nil || c != (itusers.Counts{All: 150, Inactive: 1, Unlinked: 149, NoFactor: 149}) {
+		t.Errorf("counts %+v, %v", c, err)
+	}
+}
