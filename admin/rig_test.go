@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -120,15 +123,45 @@ func (self) History(context.Context, string) ([]portal.SignIn, error) {
 		{Time: at, Portal: true, Kind: authn.BadCredentials, Reason: "wrong_password", Source: "192.0.2.1"}}, nil
 }
 
+// peopled are the files of a database with the people of the tests: made once, as its tables take longer than a test.
+var peopled = sync.OnceValues(func() (files map[string][]byte, err error) {
+	dir, err := os.MkdirTemp("", "idbridge-admin-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	rows, err := store.Open(context.Background(), store.Config{Driver: store.SQLite, Path: filepath.Join(dir, "x.db")})
+	if err != nil {
+		return nil, err
+	}
+	users := itusers.Manager{Store: rows, Now: time.Now}
+	_, err = users.Import(context.Background(), strings.NewReader(people), itusers.CSV,
+		itusers.Options{Environments: []string{"production", "quality"}})
+	if err := errors.Join(err, rows.Close()); err != nil {
+		return nil, err
+	}
+	files = map[string][]byte{}
+	for _, name := range []string{"x.db", "x.db-wal"} {
+		if files[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return files, nil
+})
+
 func newRig(t testing.TB, change ...func(*admin.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, managed: newManaged(), now: time.Now().Truncate(time.Second), secrets: map[string]string{}}
-	rows, err := store.Open(t.Context(), store.Config{Driver: store.SQLite, Path: filepath.Join(t.TempDir(), "x.db")})
+	dir := t.TempDir()
+	files, err := peopled()
+	r.must(err)
+	for name, text := range files {
+		r.must(os.WriteFile(filepath.Join(dir, name), text, 0o600))
+	}
+	rows, err := store.Open(t.Context(), store.Config{Driver: store.SQLite, Path: filepath.Join(dir, "x.db")})
 	r.must(err)
 	t.Cleanup(func() { _ = rows.Close() })
 	r.store, r.users = rows, itusers.Manager{Store: rows, Now: r.clock}
-	_, err = r.users.Import(t.Context(), strings.NewReader(people), itusers.CSV, itusers.Options{Environments: []string{"production", "quality"}})
-	r.must(err)
 	r.audit, err = audit.New(rows, []byte("a key for tests, of thirty-two b"))
 	r.must(err)
 	t.Cleanup(r.audit.Close)
