@@ -60,7 +60,7 @@ func victimUser(i int) string {
 }
 
 const (
-	enrolledUsers   = 4
+	enrolledUsers   = 12
 	lockedOrGuessed = (usersInDirectory - enrolledUsers) / 2
 )
 
@@ -75,8 +75,8 @@ func lockedUsers(s *testenv.SlapdServer) string {
 	return ldif.String()
 }
 
-// callsAtOnce are a hundred calls a second, where each is answered after two.
-const callsAtOnce = 200
+// callsAtOnce are fifty calls a second, where each is answered after two.
+const callsAtOnce = 100
 
 // measureRefusals makes all calls in random order, many at a time, so that whatever else the machine does hits all kinds.
 func (b *bridge) measureRefusals(n *node, kinds int, login func(kind, i int) (string, string)) [][]time.Duration {

@@ -82,7 +82,7 @@ func (p *provider) judged(ctx context.Context, raw []byte, a asked) (verified, e
 		return verified{}, err
 	}
 	v, err := judge(ctx, raw, e)
-	if err == nil || authn.ReasonOf(err) != "unknown_signer" || p.source.refresh(ctx, pressedEvery) != nil {
+	if err == nil || authn.ReasonOf(err) != "unknown_signer" || p.source.press(ctx) != nil {
 		return v, err
 	}
 	again, fresh := p.expectation(ctx, a)

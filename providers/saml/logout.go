@@ -122,7 +122,7 @@ var logoutTypes = map[string]string{"SAMLRequest": "LogoutRequest", "SAMLRespons
 // covers.
 func (p *provider) verified(ctx context.Context, m incoming) (*etree.Element, error) {
 	e, err := p.verifiedOnce(ctx, m)
-	if err == nil || authn.ReasonOf(err) != "unknown_signer" || p.source.refresh(ctx, pressedEvery) != nil {
+	if err == nil || authn.ReasonOf(err) != "unknown_signer" || p.source.press(ctx) != nil {
 		return e, err
 	}
 	return p.verifiedOnce(ctx, m) // they may have rolled their certificate over

@@ -24,7 +24,7 @@ const (
 	refreshFloor  = 5 * time.Minute  // at the soonest, when all is well
 	retryAfter    = time.Minute      // after a failure
 	fileEvery     = time.Minute      // a file costs nothing
-	pressedEvery  = 30 * time.Second // when an answer does not fit, however many there are
+	pressedEvery  = 30 * time.Second // when answers do not fit, however many there are
 	fetchTimeout  = 10 * time.Second
 )
 
@@ -43,6 +43,7 @@ type source struct {
 	mu      sync.Mutex
 	known   *peer
 	tried   time.Time // zero: never
+	pressed time.Time // the last time for an answer's sake
 	next    time.Time
 	failed  error // of the last try
 }
@@ -81,6 +82,23 @@ func (s *source) state() (known *peer, tried time.Time, failed error) {
 // refresh reads the metadata, unless that was tried less than pause ago; then it returns how that went. What is known
 // stays known when it fails.
 func (s *source) refresh(ctx context.Context, pause time.Duration) error {
+	return s.reload(ctx, func() bool { return !s.tried.IsZero() && s.now().Sub(s.tried) < pause })
+}
+
+// press is refresh for an answer that fits none of the known certificates. What was read by itself a moment ago may have been
+// rolled over since; so only readings that answers pressed for count, as strangers can send such answers.
+func (s *source) press(ctx context.Context) error {
+	return s.reload(ctx, func() bool {
+		if !s.pressed.IsZero() && s.now().Sub(s.pressed) < pressedEvery {
+			return true
+		}
+		s.pressed = s.now()
+		return false
+	})
+}
+
+// reload reads the metadata, unless it was read lately enough, which is asked under the lock.
+func (s *source) reload(ctx context.Context, lately func() bool) error {
 	if s.byHand {
 		return nil
 	}
@@ -91,9 +109,9 @@ func (s *source) refresh(ctx context.Context, pause time.Duration) error {
 		return badMetadata("metadata_unreachable", "waiting for it: %w", context.Cause(ctx))
 	}
 	s.mu.Lock()
-	tried, failed := s.tried, s.failed
+	enough, failed := lately(), s.failed
 	s.mu.Unlock()
-	if !tried.IsZero() && s.now().Sub(tried) < pause {
+	if enough {
 		return failed
 	}
 	text, err := s.load(ctx)

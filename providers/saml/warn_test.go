@@ -1,19 +1,37 @@
 package saml
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
+// lines is a log that is written and read at once.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // TestTheLogWarnsBeforeTheEnd: a minute after the start, and then once a day.
 func TestTheLogWarnsBeforeTheEnd(t *testing.T) {
 	s, _ := lone(t) // whose certificate is good for a day
-	var log bytes.Buffer
+	var log lines
 	s.sp.around.Log = slog.New(slog.NewTextHandler(&log, nil))
 	synctest.Test(t, func(t *testing.T) {
 		begin, start := s.pins[0].NotBefore.Add(2*time.Hour), time.Now() // the bubble's clock stands in the year 2000
