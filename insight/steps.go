@@ -96,8 +96,9 @@ var (
 			"unexpected_in_response_to audience_missing wrong_audience subject_missing bad_name_id no_bearer_confirmation " +
 			"confirmation_without_end " +
 			"conditions_missing unknown_condition early_assertion early_confirmation issued_in_future authn_in_future expired_assertion " +
-			"expired_confirmation session_over authn_statement_missing authn_too_old bad_time logout_expired bad_expectation id_token_wrong_issuer " +
-			"id_token_wrong_audience id_token_wrong_party id_token_wrong_nonce id_token_expired id_token_early id_token_without_subject"}
+			"expired_confirmation session_over authn_statement_missing authn_too_old bad_time logout_expired bad_expectation " +
+			"id_token_wrong_issuer id_token_wrong_audience id_token_wrong_party id_token_wrong_nonce id_token_expired " +
+			"id_token_early id_token_without_subject"}
 	checkOnce    = check{"used once", plain("It had not been used before."), "replayed replay_store"}
 	checkVouched = check{"person", format("It names the account with the subject %q.", func(r audit.Record) string { return r.Subject }),
 		"authn_context nameid_not_persistent nameid_qualifier attribute_missing attribute_ambiguous attribute_malformed no_username " +

@@ -27,7 +27,7 @@ const (
 	BreakGlassChanged    = "break_glass.changed"   // made, removed, activated ...
 	UserLocked           = "user.locked"           // too many failed attempts; once in half an hour and user
 	UserUnlocked         = "user.unlocked"         // by an administrator
-	Untrusted            = "sign_in.untrusted"     // a signature, audience, time, replay or state check failed; once in five minutes and reason
+	Untrusted            = "sign_in.untrusted"     // a signature, audience, time, replay or state check failed; once in 5 minutes and reason
 	CallerRefused        = "caller.refused"        // a call that does not come from an environment; once in five minutes and reason
 	FactorReset          = "factor.reset"          // second factors were taken away
 	FactorEnrolled       = "factor.enrolled"       // one was set up
