@@ -90,15 +90,18 @@ func (x *provisioned) run(reason string, o itusers.RunOptions, rows ...string) i
 	return run.Report
 }
 
-// has wants a user as "username role active|inactive Team:Role …".
+// has wants a user as "username role active|inactive Team:Role …"; the order of teams means nothing, so they are sorted.
 func (x *provisioned) has(want string) {
 	x.Helper()
 	username, _, _ := strings.Cut(want, " ")
 	u := x.there.User(username)
 	got := fmt.Sprintf("%s %s %s", u.Username, u.RoleName, map[bool]string{true: "active", false: "inactive"}[u.IsActive])
+	var teams []string
 	for _, t := range u.Teams {
-		got += " " + t.TeamName + ":" + t.RoleName
+		teams = append(teams, " "+t.TeamName+":"+t.RoleName)
 	}
+	slices.Sort(teams)
+	got += strings.Join(teams, "")
 	if got != want {
 		x.Errorf("LifeTime has %q, want %q", got, want)
 	}
