@@ -130,7 +130,7 @@ func TestProvisioningLife(t *testing.T) {
 	})
 	x.groups = map[string]string{"devs": "1=ann.smith 3=cem", "ops": "2=bob"}
 	x.run("", usual, "change ann.smith", "change bob")
-	x.has("ann.smith Developer active Web:Developer Core:Developer")
+	x.has("ann.smith Developer active Core:Developer Web:Developer")
 	x.has("bob Operator active Core:Operator")
 
 	x.groups = map[string]string{"devs": "1=ann.smith 2=bob"} // cem leaves, bob changes sides
