@@ -28,18 +28,21 @@ import (
 	"github.com/idbridge/idbridge/testenv"
 )
 
-var program string // the binary under test
+// The binary under test, and the same without the race detector.
+var program, fastProgram string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "idbridge-e2e-")
 	if err != nil {
 		panic(err)
 	}
-	program = filepath.Join(dir, "idbridge")
-	build := exec.Command("go", "build", "-race", "-o", program, "../cmd/idbridge")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-		os.Exit(1)
+	program, fastProgram = filepath.Join(dir, "idbridge"), filepath.Join(dir, "idbridge-fast")
+	for _, args := range [][]string{{"-race", "-o", program}, {"-o", fastProgram}} {
+		build := exec.Command("go", append(append([]string{"build"}, args...), "../cmd/idbridge")...)
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+			os.Exit(1)
+		}
 	}
 	flag.Parse()
 	if n := runtime.GOMAXPROCS(0); flag.Lookup("test.parallel").Value.String() == strconv.Itoa(n) {
@@ -62,6 +65,7 @@ type bridge struct {
 	urls   []string
 	secret string
 
+	program   string        // the binary; program unless a test says otherwise
 	providers func() string // the body of the providers: section
 }
 
@@ -84,7 +88,7 @@ func newBridge(t *testing.T) *bridge {
 
 // emptyBridge is one without providers.
 func emptyBridge(t *testing.T) *bridge {
-	b := &bridge{t: t, dir: t.TempDir(), secret: strings.Repeat("e2e-secret-", 4)}
+	b := &bridge{t: t, dir: t.TempDir(), secret: strings.Repeat("e2e-secret-", 4), program: program}
 	b.store = "driver: sqlite\n  path: idbridge.db"
 	b.write("master.key", b.run("", "keys", "generate"))
 	return b
@@ -198,7 +202,7 @@ func (b *bridge) serve() *node {
 func (b *bridge) start(config string, listen int) *node {
 	b.t.Helper()
 	n := &node{
-		Process: testenv.Start(b.t, []int{listen}, program, "serve", "--config", config),
+		Process: testenv.Start(b.t, []int{listen}, b.program, "serve", "--config", config),
 		url:     fmt.Sprintf("http://127.0.0.1:%d/IDBridge/OSPlatformAuthentication.asmx", listen),
 		config:  config,
 	}

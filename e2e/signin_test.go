@@ -106,6 +106,8 @@ type record struct {
 	Username string `json:"username"`
 	Kind     string `json:"kind"`
 	Reason   string `json:"reason"`
+
+	Duration time.Duration `json:"duration_ns"`
 }
 
 func (b *bridge) audit() (all []record) {

@@ -16,13 +16,23 @@ import (
 const samplesOfEach = 1000
 
 // Unknown user, wrong password, wrong code and locked account cannot be told apart by the time of the answer: a rank test
-// over 1,000 of each finds no difference.
+// over 1,000 of each finds no difference. What is promised holds for what is decided within refusal_time, and a machine that
+// runs other tests beside this one can be too slow for that: then the same is asked again with more time, and fewer calls.
 func TestRefusalsCannotBeToldApartByTime(t *testing.T) {
 	t.Parallel()
+	for _, wait := range []time.Duration{2 * time.Second, 5 * time.Second, 10 * time.Second} {
+		if refusals(t, wait) {
+			return
+		}
+	}
+	t.Error("this machine did not decide 99 of 100 refusals within 10 s: nothing was shown")
+}
+
+// refusals compares the kinds where each is answered after a time, and reports whether nearly all were decided before it.
+func refusals(t *testing.T, wait time.Duration) (inTime bool) {
 	b := newBridge(t)
-	// So that all thousand are what they are meant to be; and on a machine that runs other tests beside this one, built for
-	// finding races, 300 ms can be too soon for everything to be decided. Waiting costs nothing: more calls wait at once.
-	b.extra = "refusal_time: 2s\nthrottle:\n  steps: [{failures: 1000000, block: 1s}]\n"
+	b.program = fastProgram                                                                                 // built for finding races it is ten times as slow, and nothing but the time is asked for here
+	b.extra = fmt.Sprintf("refusal_time: %s\nthrottle:\n  steps: [{failures: 1000000, block: 1s}]\n", wait) // all are what they are meant to be
 	b.importUsers()
 	for i := range enrolledUsers { // several: attempts at one user wait for each other
 		b.enrol(testenv.SlapdUser(i))
@@ -39,9 +49,16 @@ func TestRefusalsCannotBeToldApartByTime(t *testing.T) {
 		{"account_locked", func(i int) (string, string) { u := lockedUser(i); return u, testenv.SlapdPassword(u) }},
 	}
 	took := b.measureRefusals(n, len(kinds), func(kind, i int) (string, string) { return kinds[kind].login(i) })
-	seen := map[string]int{}
+	seen, late := map[string]int{}, 0
 	for _, r := range b.audit() {
 		seen[r.Reason]++
+		if r.Duration > wait {
+			late++
+		}
+	}
+	if late > len(kinds)*samplesOfEach/100 {
+		t.Logf("%d refusals were decided after more than %s", late, wait)
+		return false
 	}
 	for i, kind := range kinds {
 		if seen[kind.name] < samplesOfEach*99/100 { // by chance a wrong code is the right one of a neighbouring step
@@ -51,6 +68,7 @@ func TestRefusalsCannotBeToldApartByTime(t *testing.T) {
 			t.Errorf("%s and %s differ: z = %.1f (medians %v, %v)", kinds[0].name, kind.name, z, median(took[0]), median(took[i]))
 		}
 	}
+	return true
 }
 
 // The first users have a second factor; of the others half are locked and half are guessed at.
@@ -75,8 +93,8 @@ func lockedUsers(s *testenv.SlapdServer) string {
 	return ldif.String()
 }
 
-// callsAtOnce are fifty calls a second, where each is answered after two.
-const callsAtOnce = 100
+// callsAtOnce are forty calls a second, where each is answered after two.
+const callsAtOnce = 80
 
 // measureRefusals makes all calls in random order, many at a time, so that whatever else the machine does hits all kinds.
 func (b *bridge) measureRefusals(n *node, kinds int, login func(kind, i int) (string, string)) [][]time.Duration {

@@ -18,6 +18,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	signIns  *prometheus.CounterVec
 	glass    *prometheus.CounterVec
+	late     prometheus.Counter
 	duration *prometheus.HistogramVec
 	calls    *prometheus.HistogramVec
 	inFlight prometheus.Gauge
@@ -40,6 +41,9 @@ func newMetrics() *metrics {
 	m.glass = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "idbridge_break_glass_attempts_total", Help: "Attempts at break-glass accounts, by kind; ok is granted.",
 	}, []string{"kind"})
+	m.late = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "idbridge_late_refusals_total", Help: "Refusals recorded after refusal_time: how long they took may tell why.",
+	})
 	m.duration = histograms("idbridge_sign_in_seconds", "Time until a sign-in was decided.", "provider", "kind")
 	m.calls = histograms("idbridge_plugin_call_seconds", "Time until the platform had its answer.", "method", "outcome")
 	m.store = histograms("idbridge_store_seconds", "Time of the store's part in a sign-in.", "operation")
@@ -53,7 +57,8 @@ func newMetrics() *metrics {
 	m.applyFailures = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "idbridge_configuration_apply_failures_total", Help: "Configurations that could not be applied; the one before stayed in force.",
 	})
-	m.registry.MustRegister(m.version, m.applyFailures, m.signIns, m.glass, m.duration, m.calls, m.store, m.inFlight, m.audit)
+	m.registry.MustRegister(m.version, m.applyFailures, m.signIns, m.glass, m.late, m.duration, m.calls, m.store, m.inFlight,
+		m.audit)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -80,6 +85,7 @@ type observer struct {
 	metrics *metrics
 	log     *slog.Logger
 	glass   map[string]bool // providers of break-glass accounts
+	refusal time.Duration   // refusal_time
 }
 
 // Record implements authn.Auditor.
@@ -95,6 +101,9 @@ func (o observer) Record(ctx context.Context, d authn.Decision) error {
 	o.metrics.signIns.WithLabelValues(d.Environment, d.Provider, kind.String()).Inc()
 	if o.glass[d.Provider] {
 		o.metrics.glass.WithLabelValues(kind.String()).Inc()
+	}
+	if kind != authn.OK && time.Since(d.Time) > o.refusal {
+		o.metrics.late.Inc()
 	}
 	o.metrics.duration.WithLabelValues(d.Provider, kind.String()).Observe(d.Duration.Seconds())
 	o.tell(ctx, d, kind)
