@@ -38,7 +38,6 @@ process lives) and /readyz (the store answers) on a listener of their own.`,
 			if err != nil {
 				return err
 			}
-			collectLessOften()
 			return profiled(profile, func() error {
 				return serve(cmd.Context(), c, cmd.ErrOrStderr(), func(net.Addr) {})
 			})
@@ -47,14 +46,6 @@ process lives) and /readyz (the store answers) on a listener of their own.`,
 	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a processor profile to this file")
 	_ = cmd.Flags().MarkHidden("cpuprofile") // for those who work on its speed: docs/performance.md
 	return cmd
-}
-
-// collectLessOften lets the heap grow to 2.2 times what is in use, rather than twice, before garbage is collected:
-// docs/performance.md has what that saves and costs. Who sets GOGC has decided otherwise.
-func collectLessOften() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(120)
-	}
 }
 
 // serve runs the product until ctx is done. ready is called with the door's address once calls are answered.
