@@ -16,18 +16,18 @@ demo: ## run the whole path on this machine, nothing installed
 build: ## build bin/idbridge, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.linked=$(VERSION)" -o bin/idbridge ./cmd/idbridge
 
+test-setup: ## install the real servers and SOAP clients that the tests use
+	@./testenv/install.sh
+
 # What the race detector does not watch: SQLite's transpiled C, RSA's arithmetic and argon2's, which take three to ten times as long
 # under it and share nothing but what their callers, who are watched, guard. By GOFLAGS, so that the programs which tests build are
 # built alike. Only packages without generic code of others in them: the linker keeps one copy of that, and it might be an unwatched one.
 UNWATCHED = $(patsubst %,-gcflags=%=-race=false,modernc.org/sqlite/lib modernc.org/libc crypto/internal/fips140/bigmod \
 	golang.org/x/crypto/argon2)
-
-test-setup: ## install the real servers and SOAP clients that the tests use
-	@./testenv/install.sh
+test lint: export GOFLAGS += $(UNWATCHED) # lint, so that what it compiles need not be compiled again
 
 test: test-setup ## set up and run every test, with the race detector
-	$(GO) vet ./...
-	GOFLAGS="$$GOFLAGS $(UNWATCHED)" $(GO) test -race -timeout 20m ./...
+	$(GO) test -race -timeout 20m ./...
 
 bench: test-setup ## measure idbridge beside raw go-ldap, on slapd and on Samba, the portal, and a SAML answer beside crewjam/saml
 	$(GO) run ./bench
