@@ -88,7 +88,7 @@ func New(c Config) (*Admin, error) {
 	a.pages, a.api = pages(), operations()
 	a.spec = a.document()
 	a.route()
-	c.Portal.Flow = c.Portal.Flow.Strict()
+	c.Portal.Flow = c.Portal.Flow.Strict(Door)
 	c.Portal.Inside = portal.Inside{Name: Door, Pages: a.isPage, Serve: a.serve, CrossOrigin: a.foreign}
 	var err error
 	a.portal, err = portal.New(c.Portal)

@@ -35,6 +35,15 @@ func (r *rig) recordedAs(what, action, detail string) {
 }
 
 // The story of one IT user, told with the pages: added, edited, linked, unlocked, invited, disabled.
+// Nobody is somebody without a name.
+func TestNoName(t *testing.T) {
+	r := newRig(t)
+	b := r.signedIn("alice")
+	for _, path := range []string{"/users/show", "/users/edit?name=", "/users/disable?name=%20"} {
+		b.get(path).wants(t, path, http.StatusNotFound)
+	}
+}
+
 func TestPagesOfAUser(t *testing.T) {
 	r := newRig(t)
 	b := r.signedIn("alice")

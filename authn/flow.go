@@ -82,6 +82,8 @@ type Flow struct {
 	enrol   Enroller
 	life    time.Duration
 	policy  func(Identity) FactorPolicy
+	door    string // whose logins these are; empty: the users' portal's
+	anew    bool   // nobody comes in by an older session at their source
 }
 
 // NewFlow makes a Flow; life 0 stands for DefaultLoginLife.
@@ -92,9 +94,11 @@ func NewFlow(s *Service, store LoginStore, enrol Enroller, life time.Duration) *
 	return &Flow{service: s, store: store, enrol: enrol, life: life, policy: s.Policy}
 }
 
-// Strict returns a Flow that wants a second factor of everybody, whatever the policy.
-func (f *Flow) Strict() *Flow {
+// Strict returns a Flow for a door of its own, whose logins open nothing elsewhere. It wants a second factor of everybody,
+// whatever the policy; sources must have people prove anew who they are; and nobody comes in by an answer that was not asked for.
+func (f *Flow) Strict(door string) *Flow {
 	strict := *f
+	strict.door, strict.anew = door, true
 	strict.policy = func(Identity) FactorPolicy { return FactorRequired }
 	return &strict
 }
@@ -210,7 +214,7 @@ func (f *Flow) Begin(ctx context.Context, v Visit, provider string) (handle Secr
 		if err := f.redirecting(in, provider); err != nil {
 			return err
 		}
-		if to, err = in.provider.Redirect.Begin(ctx, state.Reveal()); err != nil {
+		if to, err = in.provider.Redirect.Begin(ctx, Ask{state.Reveal(), f.door, f.anew}); err != nil {
 			return err
 		}
 		l = f.newLogin(provider)
@@ -299,7 +303,7 @@ func (f *Flow) Unsolicited(ctx context.Context, v Visit, provider string, reply 
 		if err := f.redirecting(in, provider); err != nil {
 			return err
 		}
-		if !in.provider.Unsolicited {
+		if !in.provider.Unsolicited || f.anew {
 			return errAnswerWithoutLogin()
 		}
 		return f.judge(ctx, in, nil, reply)
@@ -536,16 +540,19 @@ func (f *Flow) newLogin(provider string) Login {
 // begin keeps a new login under a new handle.
 func (f *Flow) begin(ctx context.Context, in *signIn, l Login) (Secret, error) {
 	handle := newHandle()
-	l.ID = hashHandle(handle)
+	l.ID = f.id(handle)
 	err := f.attempt(ctx, in, MethodPortal, func(ctx context.Context) error { return f.save(ctx, &l) })
 	return handle, err
 }
+
+// id is the row of a handle: of another one at each door, so that what was begun at one is not continued at another.
+func (f *Flow) id(handle Secret) string { return hashHandle(Secret(f.door) + handle) }
 
 func (f *Flow) load(ctx context.Context, handle Secret) (Login, error) {
 	if handle == "" {
 		return Login{}, ErrLoginOver
 	}
-	l, found, err := f.store.Login(ctx, hashHandle(handle))
+	l, found, err := f.store.Login(ctx, f.id(handle))
 	if err != nil {
 		return Login{}, storeError(err)
 	}

@@ -92,6 +92,7 @@ func (e *enroller) Confirm(_ context.Context, _ authn.ITUser, device, code strin
 // company is a redirect provider that answers with what the test wants.
 type company struct {
 	state    string
+	asked    authn.Ask
 	identity authn.Identity
 	err      error
 	pending  []byte
@@ -99,8 +100,8 @@ type company struct {
 	finish   func()
 }
 
-func (c *company) Begin(_ context.Context, state string) (authn.Redirect, error) {
-	c.state = state
+func (c *company) Begin(_ context.Context, ask authn.Ask) (authn.Redirect, error) {
+	c.state, c.asked = ask.State, ask
 	return authn.Redirect{URL: "https://idp.example.com/sso", Pending: []byte("request-1")}, c.err
 }
 
@@ -497,6 +498,36 @@ func TestFlowTakesNoAnswerThatItDidNotAskFor(t *testing.T) {
 	f.wantRefusal(t, err, authn.BadCredentials, "no_redirect")
 	if f.idp.finished != 0 {
 		t.Error("an answer was judged")
+	}
+}
+
+// A door of its own asks for answers of its own, which are the person's own proof of now; what was begun there is continued
+// nowhere else, nor the other way round.
+func TestFlowOfAnotherDoor(t *testing.T) {
+	f := newFlowBench(t)
+	f.Providers[1].Unsolicited = true
+	users, admins := f.Flow, f.Strict("admin")
+	portals := f.away(t)
+	state := f.idp.state
+	if f.idp.asked != (authn.Ask{State: state}) {
+		t.Errorf("the portal asks %+v", f.idp.asked)
+	}
+	handle, _, err := admins.Begin(t.Context(), f.visit(""), "idp")
+	if want := (authn.Ask{State: f.idp.state, Door: "admin", Anew: true}); err != nil || f.idp.asked != want {
+		t.Fatalf("%v; asks %+v", err, f.idp.asked)
+	}
+	f.wantRefusal(t, admins.Return(t.Context(), f.visit(portals), "idp", state, authn.Reply{}), authn.Untrusted, "answer_without_login")
+	f.wantRefusal(t, users.Return(t.Context(), f.visit(handle), "idp", f.idp.state, authn.Reply{}), authn.Untrusted, "answer_without_login")
+	_, err = admins.Unsolicited(t.Context(), f.visit(""), "idp", authn.Reply{})
+	f.wantRefusal(t, err, authn.Untrusted, "answer_without_login")
+	if f.idp.finished != 0 {
+		t.Error("an answer was judged")
+	}
+	if err := admins.Return(t.Context(), f.visit(handle), "idp", f.idp.state, authn.Reply{}); err != nil {
+		t.Fatal(err)
+	}
+	if stage, _, err := admins.Next(t.Context(), handle); err != nil || stage != authn.StageInvite {
+		t.Errorf("without a second factor: %s, %v", stage, err)
 	}
 }
 

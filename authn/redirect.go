@@ -10,14 +10,20 @@ import (
 //
 // Both methods are safe for concurrent use and return within ctx.
 type RedirectProvider interface {
-	// Begin prepares one sign-in. state is a random handle that the source must give back with its answer.
-	// Kinds: Unavailable, Internal.
-	Begin(ctx context.Context, state string) (Redirect, error)
+	// Begin prepares one sign-in. Kinds: Unavailable, Internal.
+	Begin(ctx context.Context, ask Ask) (Redirect, error)
 	// Finish judges the answer to the Begin whose Pending is given; nil when the source began by itself. Its caller has
 	// made sure that the pending sign-in is this browser's and has not been answered before. Identity.Factors is
 	// {FactorIdP}, with FactorIdPMFA where the source vouched for a second factor. Untrusted where any check of the
 	// answer fails, Locked where the source says that this person may not, Unavailable, Internal.
 	Finish(ctx context.Context, pending []byte, reply Reply) (Identity, error)
+}
+
+// Ask is one sign-in to prepare.
+type Ask struct {
+	State string // a random handle that the source must give back with its answer
+	Door  string // to which the browser comes back, and whose the answer is alone; empty: the users' portal
+	Anew  bool   // the source is to have the person prove who they are now, whatever session there is, and to say when they did
 }
 
 // Redirect is where a browser is sent.

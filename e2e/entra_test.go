@@ -20,6 +20,7 @@ type entraDoor struct {
 	*door
 	*entra.Server
 	ann, cai *entra.Person
+	app      *entra.App
 	idp      *testenv.SimpleSAMLphpServer
 }
 
@@ -30,8 +31,9 @@ func withEntra(t *testing.T) *entraDoor {
 	e := &entraDoor{door: &door{bridge: b, url: fmt.Sprintf("https://127.0.0.1:%d", port)}}
 	e.ann = &entra.Person{OID: entra.GUID("ann"), UPN: "ann@corp.example", Name: "Ann Lee", Password: "pw-of-ann"}
 	e.cai = &entra.Person{OID: entra.GUID("cai"), UPN: "cai@corp.example", Name: "Cai", Password: "pw-of-cai", Refused: 53003}
-	tenant := &entra.Tenant{ID: entra.GUID("corp"), People: []*entra.Person{e.ann, e.cai}, Apps: []*entra.App{{
-		ID: entra.GUID("app"), Secrets: map[string]time.Time{"CANARY-of-the-app": {}}, RedirectURIs: []string{e.url + "/oidc/cloud/callback"}}}}
+	e.app = &entra.App{
+		ID: entra.GUID("app"), Secrets: map[string]time.Time{"CANARY-of-the-app": {}}, RedirectURIs: []string{e.url + "/oidc/cloud/callback"}}
+	tenant := &entra.Tenant{ID: entra.GUID("corp"), People: []*entra.Person{e.ann, e.cai}, Apps: []*entra.App{e.app}}
 	e.Server = entra.Start(t, tenant)
 	e.federate(tenant)
 	c := testenv.CA(t).Server(t)
@@ -39,7 +41,7 @@ func withEntra(t *testing.T) *entraDoor {
 	b.providers = func() string {
 		common := fmt.Sprintf("    type: azuread\n    tenant: %s\n    client_id: %s\n    authority: %s\n    graph: %s\n    ca_file: %s\n",
 			tenant.ID, entra.GUID("app"), e.Authority, e.Graph, e.CAFile)
-		return "  - id: cloud\n    label: Example Cloud\n    credentials: [{secret: CANARY-of-the-app}]\n" + common +
+		return "  - id: cloud\n    label: Example Cloud\n    credentials: [{secret: CANARY-of-the-app}]\n    groups: {source: roles}\n" + common +
 			"  - id: saml\n    label: Example SAML\n    protocol: saml\n    it_user: {shared: true}\n" + common
 	}
 	b.extra = fmt.Sprintf("portal:\n  public_url: %s\n  address: 127.0.0.1:%d\n  tls: {cert_file: %s, key_file: %s}\n", e.url, port,

@@ -29,8 +29,9 @@ type samlVariant struct {
 	party      testenv.SAMLParty
 }
 
-func newSAMLDoor(t *testing.T, variants []samlVariant) *samlDoor {
+func newSAMLDoor(t *testing.T, variants []samlVariant, beside ...besides) *samlDoor {
 	t.Helper()
+	more := append(beside, besides{})[0]
 	idp := testenv.SimpleSAMLphp(t, testenv.SimpleSAMLphpConfig{})
 	b := emptyBridge(t)
 	b.providers = func() (list string) {
@@ -41,14 +42,20 @@ func newSAMLDoor(t *testing.T, variants []samlVariant) *samlDoor {
 		}
 		return list
 	}
-	s := &samlDoor{door: b.withPortal(idp.CA, ""), idp: idp}
+	s := &samlDoor{door: b.withPortal(idp.CA, more.settings), idp: idp}
 	b.run("", "users", "import", "--config", b.configure(1, 2), b.write("users.csv", "username,active,id:production\nann,true,11\n"))
 	s.node = b.serve()
 	for _, v := range variants {
 		idp.Register(t, s.party(v))
 	}
-	s.p = s.browser(chromium.Options{Trust: []*x509.Certificate{idp.Front}})
+	s.p = s.browser(chromium.Options{Trust: append(more.trust, idp.Front)})
 	return s
+}
+
+// besides is what an installation has beside its portal.
+type besides struct {
+	settings string // of its configuration
+	trust    []*x509.Certificate
 }
 
 // party is how the identity provider's administrator registers a variant: with what our metadata says.
@@ -56,6 +63,9 @@ func (s *samlDoor) party(v samlVariant) testenv.SAMLParty {
 	s.t.Helper()
 	p := v.party
 	p.EntityID, p.ACS = s.url+"/saml/"+v.id+"/metadata", s.url+"/saml/"+v.id+"/acs"
+	if p.OtherACS != "" {
+		p.OtherACS += "/saml/" + v.id + "/acs"
+	}
 	metadata := s.run("", "saml", "metadata", "--config", s.configure(1, 2), v.id)
 	found := certificate.FindStringSubmatch(metadata)
 	if found == nil {

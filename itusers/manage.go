@@ -23,7 +23,11 @@ func (m Manager) List(ctx context.Context, f Filter) ([]User, error) {
 
 // Show returns one user. NotMapped (no_it_user), Unavailable.
 func (m Manager) Show(ctx context.Context, username string) (User, error) {
-	users, err := m.Store.Users(ctx, Filter{Username: authn.FoldName(username)})
+	name := authn.FoldName(username)
+	if name == "" { // a filter by no name finds everybody
+		return User{}, unknown(username)
+	}
+	users, err := m.Store.Users(ctx, Filter{Username: name})
 	switch {
 	case err != nil:
 		return User{}, storeError(err)

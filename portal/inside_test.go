@@ -18,7 +18,7 @@ func withInside(t *testing.T) (users, admins *rig) {
 	admins.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { admins.portal.ServeHTTP(w, q) }))
 	t.Cleanup(admins.server.Close)
 	c := users.portal.Config
-	c.PublicURL, c.Flow = admins.server.URL, c.Flow.Strict()
+	c.PublicURL, c.Flow = admins.server.URL, c.Flow.Strict("admin")
 	c.Inside = Inside{Name: "admin", Pages: func(path string) bool { return path == "/secrets" || path == "/" }, Serve: func(v *Visitor) {
 		switch {
 		case v.Session().ID == "":
@@ -70,6 +70,25 @@ func TestInside(t *testing.T) {
 	b = admins.browser()
 	b.signIn("bob").wants(t, "without a factor", http.StatusSeeOther, "/login/next")
 	b.get("/login/next").wants(t, "the next step", http.StatusOK, "enrolment code")
+}
+
+// Who comes back from an identity provider comes in at the door at which they began, in the browser in which they began, once.
+func TestInsideByAnIdentityProvider(t *testing.T) {
+	users, admins := withInside(t)
+	admins.portal.Flow = users.flow(authn.Provider{ID: "idp", Label: "Partner login", Redirect: users.idp, Unsolicited: true}).Strict("admin")
+	b, other := admins.browser(), users.browser()
+	b.post("/login/begin", "provider", "idp").wants(t, "sent away", http.StatusOK)
+	if users.idp.asked.Door != "admin" || !users.idp.asked.Anew {
+		t.Errorf("asked %+v", users.idp.asked)
+	}
+	answer := []string{"SAMLResponse", "x", "RelayState", users.idp.asked.State}
+	admins.browser().post("/saml/idp/acs", answer...).wants(t, "another browser", http.StatusForbidden, "could not be trusted")
+	other.client.Jar.SetCookies(mustURL(other), []*http.Cookie{{Name: "__Host-idbridge-login", Value: b.cookie("__Host-idbridge-admin-login"),
+		Path: "/", Secure: true}})
+	other.post("/saml/idp/acs", answer...).wants(t, "the portal", http.StatusForbidden, "could not be trusted")
+	b.post("/saml/idp/acs", answer...).wants(t, "the answer", http.StatusSeeOther, "/")
+	b.get("/secrets").wants(t, "inside", http.StatusOK, "ann at /secrets")
+	b.post("/saml/idp/acs", answer...).wants(t, "the answer again", http.StatusForbidden, "could not be trusted")
 }
 
 // A session of one door is worth nothing at the other, under neither cookie's name; and both can be on one host.

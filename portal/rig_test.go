@@ -112,6 +112,7 @@ func (d *directory) change(_ context.Context, a authn.Account, current, next aut
 type identityProvider struct {
 	mu     sync.Mutex
 	state  string
+	asked  authn.Ask
 	fields url.Values
 	reply  authn.Reply
 	refuse error // what Finish says
@@ -128,10 +129,10 @@ func (i *identityProvider) signOut(_ context.Context, identity authn.Identity) (
 	return i.out, i.outErr
 }
 
-func (i *identityProvider) Begin(_ context.Context, state string) (authn.Redirect, error) {
+func (i *identityProvider) Begin(_ context.Context, ask authn.Ask) (authn.Redirect, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.state = state
+	i.state, i.asked = ask.State, ask
 	return authn.Redirect{URL: "https://idp.example.test/sso", Fields: i.fields, Pending: []byte("pending")}, nil
 }
 

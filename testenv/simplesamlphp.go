@@ -35,6 +35,7 @@ type SAMLPerson struct {
 type SAMLParty struct {
 	EntityID    string
 	ACS, SLO    string // where responses and logout messages are posted; SLO may be empty
+	OtherACS    string // a second address for responses; may be empty
 	Certificate []byte // DER of the party's own, to verify its messages and to encrypt for it; may be nil
 	Next        []byte // ... and of the one announced beside it: messages of both are good, it is encrypted for this one
 

@@ -85,7 +85,7 @@ func ssphpParty(p SAMLParty) string {
 	}
 	format := phpText(prefix + p.NameIDFormat)
 	lines := []string{
-		endpoint("AssertionConsumerService", "POST", p.ACS), "'NameIDFormat' => " + format,
+		endpoint("AssertionConsumerService", "POST", p.ACS, p.OtherACS), "'NameIDFormat' => " + format,
 		fmt.Sprintf("'saml20.sign.response' => %t, 'saml20.sign.assertion' => %t", p.SignResponse, p.SignAssertion),
 		fmt.Sprintf("'assertion.encryption' => %t, 'nameid.encryption' => %t", p.EncryptAssertion, p.EncryptID),
 		fmt.Sprintf("'validate.authnrequest' => %t, 'redirect.validate' => %[1]t, 'validate.logout' => %t",
@@ -114,9 +114,15 @@ func ssphpKey(der []byte) string {
 		phpText(base64.StdEncoding.EncodeToString(der)) + "], "
 }
 
-func endpoint(service, binding, location string) string {
-	return fmt.Sprintf("'%s' => [['Binding' => 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-%s', 'Location' => %s, 'index' => 0]]",
-		service, binding, phpText(location))
+func endpoint(service, binding string, locations ...string) string {
+	list := ""
+	for i, location := range locations {
+		if location != "" {
+			list += fmt.Sprintf("['Binding' => 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-%s', 'Location' => %s, 'index' => %d], ",
+				binding, phpText(location), i)
+		}
+	}
+	return "'" + service + "' => [" + list + "]"
 }
 
 // ssphpFilters are what the identity provider does to the attributes before it answers.

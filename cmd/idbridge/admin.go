@@ -82,7 +82,7 @@ func (k checker) roles(rules []RoleConfig) {
 }
 
 // newAdmin makes the administrators' door; nil when it is not configured.
-func newAdmin(b *backend, w *bridge, list []authn.Provider, fallback string) (http.Handler, error) {
+func newAdmin(b *backend, w *bridge, service *authn.Service) (http.Handler, error) {
 	c := b.config.Admin
 	if c == nil {
 		return nil, nil
@@ -90,10 +90,6 @@ func newAdmin(b *backend, w *bridge, list []authn.Provider, fallback string) (ht
 	pages, err := templates.NewAdmin(b.config.path(c.BrandingDir), c.Languages...)
 	if err != nil {
 		return nil, usageError{err}
-	}
-	service, err := newService(b, w.metrics, w.log, withPassword(list), fallback)
-	if err != nil {
-		return nil, err
 	}
 	policy, err := b.config.policy().Func()
 	if err != nil {
@@ -111,22 +107,12 @@ func newAdmin(b *backend, w *bridge, list []authn.Provider, fallback string) (ht
 			Addresses:      b.address,
 			TrustedProxies: c.TrustedProxies, Now: time.Now, NewID: newID, Log: w.log,
 		},
-		AllowFrom: c.AllowFrom, Roles: c.rules(), Users: b.users, Count: b.store.CountUsers, Accounts: accounts(list),
+		AllowFrom: c.AllowFrom, Roles: c.rules(), Users: b.users, Count: b.store.CountUsers, Accounts: accounts(service.Providers),
 		Environments: b.config.environmentNames(), Throttle: b.throttle, Journal: b.audit.Event,
 		Insight: b.searcher(), Messages: samlMessageLog{b.store}, Counts: b.store, Blocks: b.blocks(), Ends: w.endings,
 		Sources: feedsOf{b}, Coverage: feedsOf{b},
 		Configuration: managing{w, time.Now()}, Proposals: managing{w, time.Now()}, Shelf: b.shelf,
 	})
-}
-
-// withPassword are the providers as they sign administrators in: where a browser is sent away, it comes back to the
-// portal's address, so only passwords are of use here.
-func withPassword(list []authn.Provider) (here []authn.Provider) {
-	for _, p := range list {
-		p.Redirect, p.Unsolicited, p.SignOut = nil, false, nil
-		here = append(here, p)
-	}
-	return here
 }
 
 func (c AdminConfig) rules() (list []admin.Rule) {

@@ -30,7 +30,8 @@ type footing struct {
 	rows   rows
 	ring   *keyring.Ring
 	saml   *saml.ServiceProvider
-	portal string // where browsers reach it; empty while it has no address
+	portal string            // where browsers reach it; empty while it has no address
+	doors  map[string]string // where they reach others, by name
 }
 
 // footing is what providers stand on; of no backend at all: nothing.
@@ -49,7 +50,7 @@ func providers(on footing) map[string]kind {
 	return map[string]kind{
 		"activedirectory": provider(activedirectory.New),
 		"azuread": provider(func(id, label string, c azuread.Config, route authn.Route) (authn.Provider, error) {
-			return azuread.New(id, label, c, route, azuread.Surroundings{PublicURL: on.portal, SAML: on.saml})
+			return azuread.New(id, label, c, route, azuread.Surroundings{PublicURL: on.portal, Doors: on.doors, SAML: on.saml})
 		}),
 		"ldap": provider(ldap.New),
 		breakGlass: provider(func(id, label string, c local.Config, route authn.Route) (authn.Provider, error) {
@@ -95,7 +96,7 @@ func (p ProviderConfig) route() authn.Route {
 
 // makeProviders makes all of them, in the order of the file. It dials nothing.
 func makeProviders(c Config, on footing) (list []authn.Provider, fallback string, err error) {
-	on.portal = c.portalURL()
+	on.portal, on.doors = c.portalURL(), c.otherDoors()
 	table := providers(on)
 	for i, p := range c.Providers {
 		made, err := table[p.Type].make(p.ID, p.label(), p.Settings, p.route())

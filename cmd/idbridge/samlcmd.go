@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/providers/saml"
 	"github.com/idbridge/idbridge/store"
@@ -28,7 +29,8 @@ const samlMessages = 7 * day
 func (b *backend) serviceProvider(serves bool, log *slog.Logger) *saml.ServiceProvider {
 	folder := filepath.Join(filepath.Dir(b.config.path(b.config.Store.Path)), "saml")
 	return saml.NewServiceProvider(saml.Surroundings{
-		PublicURL: b.config.portalURL(), Folder: folder, OnlyLook: !serves, Keys: b.store, Sealer: b.ring, Replays: replays{b.store},
+		PublicURL: b.config.portalURL(), Doors: b.config.otherDoors(), Folder: folder, OnlyLook: !serves,
+		Keys: b.store, Sealer: b.ring, Replays: replays{b.store},
 		Sessions: b.store, IdPSessions: b.store, Messages: b.store, Log: log,
 	})
 }
@@ -43,6 +45,14 @@ func (c Config) portalURL() string {
 		return ""
 	}
 	return u.Scheme + "://" + u.Host
+}
+
+// otherDoors are those beside the portal to which browsers come back from identity providers, by name.
+func (c Config) otherDoors() map[string]string {
+	if c.Admin == nil {
+		return nil
+	}
+	return map[string]string{admin.Door: c.Admin.PublicURL}
 }
 
 // replays remembers assertions as keys that are used once.

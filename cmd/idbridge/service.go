@@ -55,7 +55,7 @@ func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
 	if w.portal, err = newPortal(b, w, service); err != nil {
 		return nil, err
 	}
-	if w.admin, err = newAdmin(b, w, list, fallback); err != nil {
+	if w.admin, err = newAdmin(b, w, service); err != nil {
 		return nil, err
 	}
 	w.shared = w.door

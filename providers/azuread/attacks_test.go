@@ -265,7 +265,7 @@ func TestManyAtOnceLoadOnce(t *testing.T) {
 	done := make(chan error, 50)
 	for range 50 {
 		go func() {
-			_, err := p.Begin(t.Context(), "s")
+			_, err := p.Begin(t.Context(), authn.Ask{State: "s"})
 			done <- err
 		}()
 	}

@@ -31,23 +31,24 @@ import (
 
 // provider is one application in one tenant. It is safe for concurrent use.
 type provider struct {
-	id       string
-	config   Config
-	callback string // where answers arrive; "" while the portal has no public URL
-	web      *web
-	home     *authority // the tenant's own
-	front    *authority // where browsers are sent: home, or that of all organisations
-	wallet   *wallet
-	groups   *cache[[]string]
-	appToken *cache[string]
-	probed   *cache[error] // what Entra said last of our credentials
-	now      func() time.Time
+	id        string
+	config    Config
+	callbacks map[string]string // where answers arrive, by door; nil while the portal has no public URL
+	web       *web
+	home      *authority // the tenant's own
+	front     *authority // where browsers are sent: home, or that of all organisations
+	wallet    *wallet
+	groups    *cache[[]string]
+	appToken  *cache[string]
+	probed    *cache[error] // what Entra said last of our credentials
+	now       func() time.Time
 }
 
 // Surroundings are what a provider needs of the program around it. While only a configuration is checked PublicURL may be
 // missing.
 type Surroundings struct {
 	PublicURL string                // of the portal; that there is none is found by Check
+	Doors     map[string]string     // public URLs of other doors, by name, to which people come back too
 	SAML      *saml.ServiceProvider // for protocol: saml
 }
 
@@ -56,7 +57,7 @@ type Surroundings struct {
 //
 // docs/errors.md lists the reasons of the provider's errors.
 func New(id, label string, c Config, route authn.Route, around Surroundings) (authn.Provider, error) {
-	p, err := open(id, c, around.PublicURL)
+	p, err := open(id, c, around)
 	match, routeErr := route.Matcher()
 	if err := errors.Join(routeErr, err); err != nil {
 		return authn.Provider{}, err
@@ -76,7 +77,7 @@ func New(id, label string, c Config, route authn.Route, around Surroundings) (au
 	return made, nil
 }
 
-func open(id string, c Config, publicURL string) (*provider, error) {
+func open(id string, c Config, around Surroundings) (*provider, error) {
 	held, problems := c.prepare()
 	if !addressable.MatchString(id) {
 		problems = append(problems, errors.New(
@@ -96,10 +97,17 @@ func open(id string, c Config, publicURL string) (*provider, error) {
 	p.wallet = &wallet{held: held, now: clock}
 	p.groups, p.appToken = newCache[[]string](clock), newCache[string](clock)
 	p.probed = newCache[error](clock)
-	if publicURL != "" {
-		p.callback = strings.TrimRight(publicURL, "/") + "/oidc/" + url.PathEscape(id) + "/callback"
+	if around.PublicURL != "" {
+		p.callbacks = map[string]string{"": p.callbackAt(around.PublicURL)}
+		for door, at := range around.Doors {
+			p.callbacks[door] = p.callbackAt(at)
+		}
 	}
 	return p, nil
+}
+
+func (p *provider) callbackAt(publicURL string) string {
+	return strings.TrimRight(publicURL, "/") + "/oidc/" + url.PathEscape(p.id) + "/callback"
 }
 
 // addressable is an id that stands in an address as it is.

@@ -26,6 +26,7 @@ type claims struct {
 	Expires  int64    `json:"exp"`
 	Begins   int64    `json:"nbf"`
 	Issued   int64    `json:"iat"`
+	Proven   int64    `json:"auth_time"` // when the person proved who they are; Entra tells where max_age was asked for
 
 	Name        string   `json:"name"`
 	Email       string   `json:"email"`
@@ -74,9 +75,9 @@ func refuse(reason, format string, args ...any) error {
 	return authn.Errorf(authn.Untrusted, reason, format, args...)
 }
 
-// verify judges an ID token: OpenID Connect Core, section 3.1.3.7, and what Microsoft adds to it. nonce is empty for the
-// password grant, which has none. Untrusted, Locked (a person of a tenant that is not allowed), Unavailable.
-func (p *provider) verify(ctx context.Context, a *authority, token, nonce string) (c claims, err error) {
+// verify judges an ID token: OpenID Connect Core, section 3.1.3.7, and what Microsoft adds to it. a is empty for the
+// password grant. Untrusted, Locked (a person of a tenant that is not allowed), Unavailable.
+func (p *provider) verify(ctx context.Context, a *authority, token string, asked asked) (c claims, err error) {
 	if token == "" {
 		return c, refuse("id_token_missing", "Entra's answer holds no ID token")
 	}
@@ -91,7 +92,8 @@ func (p *provider) verify(ctx context.Context, a *authority, token, nonce string
 		func() error { return p.checkIssuer(c, keyIssuer) },
 		func() error { return p.checkAudience(c) },
 		func() error { return checkTimes(c, p.now()) },
-		func() error { return checkNonce(c, nonce) },
+		func() error { return checkNonce(c, asked.Nonce) },
+		func() error { return checkAnew(c, asked.Since) },
 		func() error { return p.checkTenant(a, c) },
 	} {
 		if err := check(); err != nil {
@@ -145,6 +147,22 @@ func checkTimes(c claims, now time.Time) error {
 func checkNonce(c claims, nonce string) error {
 	if subtle.ConstantTimeCompare([]byte(c.Nonce), []byte(nonce)) != 1 {
 		return refuse("id_token_wrong_nonce", "the ID token is not of this sign-in")
+	}
+	return nil
+}
+
+// checkAnew wants the person to have proven who they are since they were sent away, where that was asked for: who strips the
+// request of it comes back with an older session.
+func checkAnew(c claims, since time.Time) error {
+	switch at := time.Unix(c.Proven, 0); {
+	case since.IsZero():
+		return nil
+	case c.Proven == 0:
+		return authn.Errorf(authn.Unavailable, reasonConfig, "the ID token does not say when the person signed in, as max_age asks it to: "+
+			"add the optional claim auth_time under Token configuration of the app registration")
+	case at.Before(since.Add(-skew)):
+		return refuse("authn_too_old", "signed in at %s, and should have again since %s", at.UTC().Format(time.RFC3339),
+			since.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

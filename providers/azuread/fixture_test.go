@@ -18,6 +18,7 @@ import (
 
 const (
 	portalURL = "https://portal.example.test/idbridge"
+	adminURL  = "https://admin.example.test:9443"
 	callback  = portalURL + "/oidc/cloud/callback"
 	secret    = "s3cret~of~the~application" // a canary, too: no error may hold it
 	password  = "pw-of-ann-CANARY"
@@ -40,7 +41,7 @@ func newBench(t *testing.T) *bench {
 	b.ann = &entra.Person{OID: entra.GUID("ann"), UPN: "ann@corp.example", Name: "Ann Lee", Mail: "ann.lee@mail.example", Password: password}
 	b.bob = &entra.Person{OID: entra.GUID("bob"), UPN: "bob@corp.example", Name: "Bob", Password: "pw-of-bob"}
 	b.app = &entra.App{
-		ID: entra.GUID("app"), Secrets: map[string]time.Time{secret: {}}, RedirectURIs: []string{callback},
+		ID: entra.GUID("app"), Secrets: map[string]time.Time{secret: {}}, RedirectURIs: []string{callback, adminURL + "/oidc/cloud/callback"},
 		GroupsClaim: true, Scopes: []string{"User.Read"},
 	}
 	b.tenant = &entra.Tenant{ID: entra.GUID("corp"), People: []*entra.Person{b.ann, b.bob}, Apps: []*entra.App{b.app}}
@@ -77,7 +78,7 @@ func (b *bench) config(change ...func(*Config)) Config {
 
 func (b *bench) provider(t *testing.T, change ...func(*Config)) *provider {
 	t.Helper()
-	p, err := open("cloud", b.config(change...), portalURL)
+	p, err := open("cloud", b.config(change...), Surroundings{PublicURL: portalURL, Doors: map[string]string{"admin": adminURL + "/"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,12 @@ type journey struct {
 
 func (b *bench) journey(t *testing.T, p *provider, who *entra.Person) journey {
 	t.Helper()
-	to, err := p.Begin(t.Context(), "state-of-the-flow")
+	return b.journeyFor(t, p, who, authn.Ask{State: "state-of-the-flow"})
+}
+
+func (b *bench) journeyFor(t *testing.T, p *provider, who *entra.Person, ask authn.Ask) journey {
+	t.Helper()
+	to, err := p.Begin(t.Context(), ask)
 	if err != nil {
 		t.Fatal(err)
 	}

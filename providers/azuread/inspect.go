@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +18,7 @@ const endSoon = 30 * 24 * time.Hour
 // check tells whether people could sign in now: browsers know where to come back to, the addresses and keys of the tenant
 // can be read, Entra accepts one of the credentials, and people can be found where passwords are taken.
 func (p *provider) check(ctx context.Context) error {
-	if p.callback == "" {
+	if p.callbacks == nil {
 		return p.by(errNoPublicURL())
 	}
 	if _, err := p.visit(ctx); err != nil {
@@ -67,8 +69,8 @@ func (p *provider) visit(ctx context.Context) (keys int, err error) {
 
 // inspect looks at each credential by itself, and at when it ends.
 func (p *provider) inspect(ctx context.Context, _ func(string)) []authn.Finding {
-	address := authn.Finding{Check: "redirect URI", Seen: p.callback}
-	if p.callback == "" {
+	address := authn.Finding{Check: "redirect URI", Seen: p.addresses()}
+	if p.callbacks == nil {
 		address.Problem = errNoPublicURL().Err.Error()
 	}
 	tenant := authn.Finding{Check: "tenant"}
@@ -79,6 +81,15 @@ func (p *provider) inspect(ctx context.Context, _ func(string)) []authn.Finding 
 		return []authn.Finding{address, tenant}
 	}
 	return append([]authn.Finding{address, tenant}, p.inspectCredentials(ctx)...)
+}
+
+// addresses are those that Entra must know, the portal's first.
+func (p *provider) addresses() string {
+	var list []string
+	for _, door := range slices.Sorted(maps.Keys(p.callbacks)) {
+		list = append(list, p.callbacks[door])
+	}
+	return strings.Join(list, ", ")
 }
 
 // inspectCredentials shows every credential to Entra. One that is refused is a warning while another one is accepted.

@@ -32,7 +32,7 @@ func TestInspect(t *testing.T) {
 	p := b.provider(t, withPasswords, holding(Credential{Secret: secret, Expires: day(29)}, Credential{Secret: "next", Expires: day(32)},
 		Credential{Secret: "not there yet"}))
 	list := inspect(t, p)
-	if f := finding(t, list, "redirect URI"); f.Seen != callback || !f.OK() {
+	if f := finding(t, list, "redirect URI"); f.Seen != callback+", "+adminURL+"/oidc/cloud/callback" || !f.OK() {
 		t.Errorf("%+v", f)
 	}
 	if f := finding(t, list, "tenant"); !strings.Contains(f.Seen, b.tenant.ID) || !strings.Contains(f.Seen, "1 signing keys") || !f.OK() {
@@ -65,7 +65,7 @@ func TestInspectFindsWhatKeepsPeopleOut(t *testing.T) {
 	if f := finding(t, inspect(t, b.provider(t, withPasswords)), "Microsoft Graph"); !strings.Contains(f.Problem, "admin consent") {
 		t.Errorf("%+v", f)
 	}
-	nowhere, err := open("cloud", b.config(), "")
+	nowhere, err := open("cloud", b.config(), Surroundings{})
 	if err != nil {
 		t.Fatal(err)
 	}

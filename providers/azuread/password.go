@@ -87,5 +87,5 @@ func (p passwords) prove(ctx context.Context, account authn.Account, password au
 	if err != nil {
 		return claims{}, err
 	}
-	return p.verify(ctx, p.home, t.ID, "")
+	return p.verify(ctx, p.home, t.ID, asked{})
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -17,26 +18,32 @@ import (
 
 // asked is what we remember of a sign-in while the person is away.
 type asked struct {
-	Nonce    string `json:"nonce"`
-	Verifier string `json:"verifier"` // PKCE, RFC 7636; without the code it opens nothing
+	Nonce    string    `json:"nonce"`
+	Verifier string    `json:"verifier"` // PKCE, RFC 7636; without the code it opens nothing
+	Callback string    `json:"callback"` // where the person comes back to
+	Since    time.Time `json:"since"`    // the person was to prove who they are after that; zero: before would do
 }
 
 // Begin implements authn.RedirectProvider: an authorisation request (OpenID Connect Core, section 3.1.2.1) with PKCE.
-func (p *provider) Begin(ctx context.Context, state string) (authn.Redirect, error) {
-	if p.callback == "" {
+func (p *provider) Begin(ctx context.Context, ask authn.Ask) (authn.Redirect, error) {
+	callback := p.callbacks[ask.Door]
+	if callback == "" {
 		return authn.Redirect{}, p.by(errNoPublicURL())
 	}
 	m, err := p.front.endpoints(ctx)
 	if err != nil {
 		return authn.Redirect{}, p.by(err)
 	}
-	a := asked{Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier()}
+	a := asked{Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Callback: callback}
+	if ask.Anew {
+		a.Since = p.now()
+	}
 	pending, err := json.Marshal(a)
 	if err != nil {
 		return authn.Redirect{}, err
 	}
 	request := oauth2.Config{
-		ClientID: p.config.ClientID, RedirectURL: p.callback, Scopes: p.scopes(), Endpoint: oauth2.Endpoint{AuthURL: m.AuthURL},
+		ClientID: p.config.ClientID, RedirectURL: callback, Scopes: p.scopes(), Endpoint: oauth2.Endpoint{AuthURL: m.AuthURL},
 	}
 	options := []oauth2.AuthCodeOption{
 		oidc.Nonce(a.Nonce), oauth2.S256ChallengeOption(a.Verifier), oauth2.SetAuthURLParam("response_mode", "query"),
@@ -45,7 +52,10 @@ func (p *provider) Begin(ctx context.Context, state string) (authn.Redirect, err
 		claims := fmt.Sprintf(`{"id_token":{"acrs":{"essential":true,"value":%q}}}`, c)
 		options = append(options, oauth2.SetAuthURLParam("claims", claims))
 	}
-	return authn.Redirect{URL: request.AuthCodeURL(state, options...), Pending: pending}, nil
+	if ask.Anew { // max_age makes Entra say when the person proved who they are, also where prompt was taken off on the way
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login"), oauth2.SetAuthURLParam("max_age", "0"))
+	}
+	return authn.Redirect{URL: request.AuthCodeURL(ask.State, options...), Pending: pending}, nil
 }
 
 // scopes are what is asked for: who the person is, and where groups may be needed, to read the person's own.
@@ -78,11 +88,11 @@ func (p *provider) finish(ctx context.Context, pending []byte, reply authn.Reply
 	if err != nil {
 		return authn.Identity{}, err
 	}
-	t, err := p.redeem(ctx, code, a.Verifier)
+	t, err := p.redeem(ctx, code, a)
 	if err != nil {
 		return authn.Identity{}, err
 	}
-	c, err := p.verify(ctx, p.front, t.ID, a.Nonce)
+	c, err := p.verify(ctx, p.front, t.ID, a)
 	if err != nil {
 		return authn.Identity{}, err
 	}

@@ -194,7 +194,7 @@ func TestEntraDown(t *testing.T) {
 			b := newBench(t)
 			p := b.provider(t)
 			b.Break(kind, status(http.StatusServiceUnavailable))
-			to, err := p.Begin(t.Context(), "s")
+			to, err := p.Begin(t.Context(), authn.Ask{State: "s"})
 			if err == nil {
 				query := b.SignIn(t, to.URL, b.ann.UPN, b.ann.Password)
 				_, err = p.Finish(t.Context(), to.Pending, authn.Reply{Method: "GET", RawQuery: query})
@@ -221,7 +221,7 @@ func TestEntraSilent(t *testing.T) {
 			ctx, began := short(t), time.Now()
 			var err error
 			if kind == "discovery" {
-				_, err = p.Begin(ctx, "s")
+				_, err = p.Begin(ctx, authn.Ask{State: "s"})
 			} else {
 				_, err = p.Finish(ctx, j.pending, j.reply)
 			}
@@ -267,23 +267,23 @@ func TestAnswersThatAreNotEntras(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.Break("discovery", h)
-			_, err := b.provider(t).Begin(t.Context(), "s")
+			_, err := b.provider(t).Begin(t.Context(), authn.Ask{State: "s"})
 			wantError(t, err, authn.Unavailable, "entra_bad_answer")
 		})
 	}
 	b.Break("discovery", good)
-	if _, err := b.provider(t).Begin(t.Context(), "s"); err != nil {
+	if _, err := b.provider(t).Begin(t.Context(), authn.Ask{State: "s"}); err != nil {
 		t.Errorf("the control: %v", err)
 	}
 }
 
 func TestNoPublicURL(t *testing.T) {
 	b := newBench(t)
-	p, err := open("cloud", b.config(), "")
+	p, err := open("cloud", b.config(), Surroundings{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = p.Begin(t.Context(), "s")
+	_, err = p.Begin(t.Context(), authn.Ask{State: "s"})
 	wantError(t, err, authn.Unavailable, "no_public_url")
 	wantError(t, p.check(t.Context()), authn.Unavailable, "no_public_url")
 	if b.Calls("discovery") != 0 {

@@ -118,7 +118,7 @@ func (b *samlBench) bySAML(t *testing.T, change ...func(*Config)) authn.Provider
 
 func (b *samlBench) come(t *testing.T, p authn.Provider, name string) (authn.Identity, error) {
 	t.Helper()
-	to, err := p.Redirect.Begin(t.Context(), "state")
+	to, err := p.Redirect.Begin(t.Context(), authn.Ask{State: "state"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,9 +75,9 @@ func (p *provider) askWith(
 }
 
 // redeem turns an authorisation code into tokens.
-func (p *provider) redeem(ctx context.Context, code, verifier string) (tokens, error) {
+func (p *provider) redeem(ctx context.Context, code string, a asked) (tokens, error) {
 	return p.ask(ctx, p.front, url.Values{
-		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {p.callback}, "code_verifier": {verifier},
+		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {a.Callback}, "code_verifier": {a.Verifier},
 	})
 }
 

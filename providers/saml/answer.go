@@ -1,6 +1,7 @@
 package saml
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -106,11 +107,11 @@ func (p *provider) expectation(ctx context.Context, a asked) (e expectation, err
 		return e, err
 	}
 	e = expectation{
-		Provider: p.id, SP: p.entityID(), ACS: p.acs(), IdP: p.config.EntityID, RequestID: a.ID, Certificates: good,
+		Provider: p.id, SP: p.entityID(), ACS: cmp.Or(a.ACS, p.acs()), IdP: p.config.EntityID, RequestID: a.ID, Certificates: good,
 		WantSigned: signing(p.config.WantSigned), AllowSHA1: p.config.AllowSHA1, Keys: private, Skew: p.config.ClockSkew,
 		WantEncrypted: p.config.WantEncrypted, Now: p.Now(), Replays: p.Replays,
 	}
-	if p.config.ForceAuthn {
+	if a.Anew {
 		e.AuthnAfter = a.At
 	}
 	return e, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/idbridge/idbridge/authn"
@@ -48,7 +49,8 @@ func (p *provider) inspect(ctx context.Context, _ func(string)) []authn.Finding 
 	if err := p.check(ctx); err != nil {
 		return append([]authn.Finding{{Check: "identity provider", Problem: err.Error()}}, p.findings(ctx)...)
 	}
-	return p.findings(ctx)
+	at := authn.Finding{Check: "assertion consumer service", Seen: strings.Join(p.consumers(), ", ")}
+	return append([]authn.Finding{at}, p.findings(ctx)...)
 }
 
 // findings tells of what is known, without asking anybody but the store: also that it could not be refreshed.

@@ -17,6 +17,9 @@ import (
 
 const publicURL = "https://portal.example.test"
 
+// adminURL is that of another door.
+const adminURL = "https://admin.example.test:9443"
+
 // rowsOfTests stands in for the store, which has its own tests. Safe for concurrent use.
 type rowsOfTests struct {
 	mu    sync.Mutex
@@ -125,6 +128,7 @@ func (s *party) register(t *testing.T, as testenv.SAMLParty) {
 		t.Fatal(err)
 	}
 	as.EntityID, as.ACS, as.SLO, as.Certificate = s.entityID(), s.acs(), s.slo(), key.certificate.Raw
+	as.OtherACS = s.acsOf("admin")
 	s.idp.Register(t, as)
 }
 
@@ -151,7 +155,7 @@ func (s *party) surroundings(folder string) Surroundings {
 	r, k := ready()
 	s.mem, s.now = &rowsOfTests{seen: map[string]bool{}, keys: []OwnKey{k}}, time.Now
 	return Surroundings{
-		PublicURL: publicURL, Folder: folder, Keys: s.mem, Sealer: r, Replays: s.mem, Sessions: s.mem, IdPSessions: s.mem, Messages: s.mem,
+		PublicURL: publicURL, Doors: map[string]string{"admin": adminURL + "/"}, Folder: folder, Keys: s.mem, Sealer: r, Replays: s.mem, Sessions: s.mem, IdPSessions: s.mem, Messages: s.mem,
 		Now: func() time.Time { return s.now() },
 	}
 }
@@ -171,7 +175,7 @@ func (s *party) signInWith(t *testing.T, b *testenv.SAMLBrowser) (authn.Identity
 // answer goes there and comes back, without the answer being judged.
 func (s *party) answer(t *testing.T, b *testenv.SAMLBrowser) (pending []byte, reply authn.Reply) {
 	t.Helper()
-	r, err := s.Begin(t.Context(), "the state")
+	r, err := s.Begin(t.Context(), authn.Ask{State: "the state"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/testenv"
 )
 
@@ -75,7 +76,7 @@ func TestStrangersCannotFillTheLog(t *testing.T) {
 
 	before := len(s.mem.messages)
 	for range begunPerMinute + 20 {
-		if _, err := s.Begin(t.Context(), "state"); err != nil {
+		if _, err := s.Begin(t.Context(), authn.Ask{State: "state"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -83,7 +84,7 @@ func TestStrangersCannotFillTheLog(t *testing.T) {
 		t.Errorf("%d beginnings are written down", n)
 	}
 	s.now = func() time.Time { return start.Add(2 * time.Minute) }
-	if _, err := s.Begin(t.Context(), "state"); err != nil || len(s.mem.messages)-before != begunPerMinute+1 {
+	if _, err := s.Begin(t.Context(), authn.Ask{State: "state"}); err != nil || len(s.mem.messages)-before != begunPerMinute+1 {
 		t.Errorf("%d a minute later, %v", len(s.mem.messages)-before, err)
 	}
 }

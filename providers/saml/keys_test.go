@@ -107,7 +107,7 @@ func TestAKeyThatDoesNotOpen(t *testing.T) {
 	s.mem.keys[0].Sealed[50] ^= 1
 	wantReason(t, s.check(t.Context()), authn.Unavailable, "own_key_unopenable")
 	s.keys.list = nil
-	_, err := s.Begin(t.Context(), "state")
+	_, err := s.Begin(t.Context(), authn.Ask{State: "state"})
 	wantReason(t, err, authn.Unavailable, "own_key_unopenable")
 	if len(s.mem.keys) != 1 {
 		t.Errorf("%d keys", len(s.mem.keys))

@@ -65,7 +65,7 @@ func TestSingleLogoutFromHere(t *testing.T) {
 				t.Errorf("%d %v", w.Code, w.Header())
 			}
 			b.Password = "wrong" // asked again, so the session there is over
-			r, err := s.Begin(t.Context(), "the state")
+			r, err := s.Begin(t.Context(), authn.Ask{State: "the state"})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,6 +3,7 @@ package saml
 import (
 	"context"
 	"encoding/base64"
+	"strconv"
 
 	"github.com/beevik/etree"
 )
@@ -60,11 +61,13 @@ func (p *provider) describeRole(root *etree.Element, own []ownKey) {
 	if format, ok := nameIDFormats[p.config.NameIDFormat]; ok {
 		role.CreateElement("md:NameIDFormat").SetText(format)
 	}
-	e := role.CreateElement("md:AssertionConsumerService")
-	e.CreateAttr("Binding", bindingURIs[byPost])
-	e.CreateAttr("Location", p.acs())
-	e.CreateAttr("index", "0")
-	e.CreateAttr("isDefault", "true")
+	for i, location := range p.consumers() {
+		e := role.CreateElement("md:AssertionConsumerService")
+		e.CreateAttr("Binding", bindingURIs[byPost])
+		e.CreateAttr("Location", location)
+		e.CreateAttr("index", strconv.Itoa(i))
+		e.CreateAttr("isDefault", boolean(i == 0))
+	}
 	p.describeAttributes(role)
 }
 

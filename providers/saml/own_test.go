@@ -54,6 +54,8 @@ func TestOurMetadata(t *testing.T) {
 	}
 	role := d.SPSSODescriptors[0]
 	if d.EntityID != publicURL+"/saml/corp/metadata" || role.AssertionConsumerServices[0].Location != publicURL+"/saml/corp/acs" ||
+		role.AssertionConsumerServices[1].Location != adminURL+"/saml/corp/acs" || *role.AssertionConsumerServices[1].IsDefault ||
+		role.AssertionConsumerServices[1].Index != 1 ||
 		len(role.SingleLogoutServices) != 2 || !*role.AuthnRequestsSigned || !*role.WantAssertionsSigned || len(role.KeyDescriptors) != 2 ||
 		d.Organization.OrganizationNames[0].Value != "Example & Co" || len(role.AttributeConsumingServices[0].RequestedAttributes) != 3 {
 		t.Errorf("%s", text)

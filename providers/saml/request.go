@@ -25,13 +25,16 @@ import (
 
 // asked is what we remember of a request.
 type asked struct {
-	ID string    `json:"id"`
-	At time.Time `json:"at"`
+	ID   string    `json:"id"`
+	At   time.Time `json:"at"`
+	ACS  string    `json:"acs"`  // where alone the answer may come
+	Anew bool      `json:"anew"` // the person was to prove who they are after that
 }
 
 // Begin implements authn.RedirectProvider: an AuthnRequest, by redirect or POST (saml-bindings 3.4, 3.5).
-func (p *provider) Begin(ctx context.Context, state string) (authn.Redirect, error) {
-	if p.PublicURL == "" {
+func (p *provider) Begin(ctx context.Context, ask authn.Ask) (authn.Redirect, error) {
+	acs := p.acsOf(ask.Door)
+	if acs == "" {
 		return authn.Redirect{}, errNoPublicURL()
 	}
 	known, err := p.source.get(ctx)
@@ -42,12 +45,12 @@ func (p *provider) Begin(ctx context.Context, state string) (authn.Redirect, err
 	if err != nil {
 		return authn.Redirect{}, err
 	}
-	a := asked{ID: newID(), At: p.Now().UTC()}
+	a := asked{newID(), p.Now().UTC(), acs, ask.Anew || p.config.ForceAuthn}
 	pending, err := json.Marshal(a)
 	if err != nil {
 		return authn.Redirect{}, err
 	}
-	out := outgoing{field: "SAMLRequest", element: p.authnRequest(a, to), binding: binding, to: to, relayState: state}
+	out := outgoing{field: "SAMLRequest", element: p.authnRequest(a, to), binding: binding, to: to, relayState: ask.State}
 	if !p.config.UnsignedRequests {
 		if out.key, err = p.keys.signing(ctx); err != nil {
 			return authn.Redirect{}, err
@@ -75,13 +78,13 @@ func (p *provider) authnRequest(a asked, to string) *etree.Element {
 	yes := true
 	r := saml.AuthnRequest{
 		ID: a.ID, Version: "2.0", IssueInstant: a.At, Destination: to, Issuer: &saml.Issuer{Value: p.entityID()},
-		AssertionConsumerServiceURL: p.acs(), ProtocolBinding: saml.HTTPPostBinding,
+		AssertionConsumerServiceURL: a.ACS, ProtocolBinding: saml.HTTPPostBinding,
 		NameIDPolicy: &saml.NameIDPolicy{AllowCreate: &yes},
 	}
 	if format, ok := nameIDFormats[p.config.NameIDFormat]; ok {
 		r.NameIDPolicy.Format = &format
 	}
-	if p.config.ForceAuthn {
+	if a.Anew {
 		r.ForceAuthn = &yes
 	}
 	e := r.Element()

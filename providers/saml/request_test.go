@@ -13,7 +13,7 @@ import (
 // asks is the AuthnRequest that a browser is sent away with.
 func asks(t *testing.T, s *party) *etree.Element {
 	t.Helper()
-	to, err := s.Begin(t.Context(), "state")
+	to, err := s.Begin(t.Context(), authn.Ask{State: "state"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestForceAuthnIsHeldTo(t *testing.T) {
 func TestABindingThatTheProviderDoesNotHave(t *testing.T) {
 	s, _ := lone(t)
 	s.config.Binding = byPost
-	_, err := s.Begin(t.Context(), "state")
+	_, err := s.Begin(t.Context(), authn.Ask{State: "state"})
 	wantReason(t, err, authn.Unavailable, "no_endpoint")
 	wantReason(t, s.check(t.Context()), authn.Unavailable, "no_endpoint")
 }

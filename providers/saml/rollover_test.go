@@ -105,16 +105,16 @@ func TestAPinnedCertificateIsNotRolledOver(t *testing.T) {
 // sent to a dead end.
 func TestTheIdentityProviderIsDown(t *testing.T) {
 	s := registered(t, testenv.SAMLParty{SignAssertion: true}, nil)
-	if _, err := s.Begin(t.Context(), "state"); err != nil {
+	if _, err := s.Begin(t.Context(), authn.Ask{State: "state"}); err != nil {
 		t.Fatal(err)
 	}
 	s.idp.Stop()
 	wantReason(t, s.source.refresh(t.Context(), 0), authn.Unavailable, "metadata_unreachable")
-	if _, err := s.Begin(t.Context(), "state"); err != nil {
+	if _, err := s.Begin(t.Context(), authn.Ask{State: "state"}); err != nil {
 		t.Errorf("with what is known: %v", err)
 	}
 	restarted := s.add(t, "corp", s.config)
-	if _, err := restarted.Begin(t.Context(), "state"); err != nil {
+	if _, err := restarted.Begin(t.Context(), authn.Ask{State: "state"}); err != nil {
 		t.Errorf("with the copy on disk: %v", err)
 	}
 	if err := restarted.check(t.Context()); err != nil {
@@ -124,14 +124,14 @@ func TestTheIdentityProviderIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh := s.add(t, "corp", s.config)
-	_, err := fresh.Begin(t.Context(), "state")
+	_, err := fresh.Begin(t.Context(), authn.Ask{State: "state"})
 	wantReason(t, err, authn.Unavailable, "metadata_unreachable")
 	wantReason(t, fresh.check(t.Context()), authn.Unavailable, "metadata_unreachable")
 
 	s.idp.Restart(t)
 	start := time.Now()
 	s.now = func() time.Time { return start.Add(pressedEvery + time.Second) }
-	if _, err := fresh.Begin(t.Context(), "state"); err != nil {
+	if _, err := fresh.Begin(t.Context(), authn.Ask{State: "state"}); err != nil {
 		t.Errorf("it is back: %v", err)
 	}
 	if err := os.Remove(fresh.source.copy); err != nil {
@@ -163,7 +163,7 @@ func TestTheLastGoodCopyIsNoWayIn(t *testing.T) {
 	if err := os.WriteFile(other.source.copy, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = other.Begin(t.Context(), "state")
+	_, err = other.Begin(t.Context(), authn.Ask{State: "state"})
 	wantReason(t, err, authn.Unavailable, "metadata_unreachable")
 }
 

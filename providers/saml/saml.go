@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -19,9 +20,10 @@ import (
 // Surroundings are what the service provider needs of the program around it. While only a configuration is checked all
 // of it may be missing.
 type Surroundings struct {
-	PublicURL   string // of the portal: every address of ours begins with it
-	Folder      string // for last good copies of metadata; "" keeps none
-	OnlyLook    bool   // reads last good copies, and writes none
+	PublicURL   string            // of the portal: every address of ours begins with it
+	Doors       map[string]string // public URLs of other doors, by name, to which people come back too
+	Folder      string            // for last good copies of metadata; "" keeps none
+	OnlyLook    bool              // reads last good copies, and writes none
 	Keys        KeyStore
 	Sealer      Sealer
 	Replays     Replays
@@ -118,6 +120,30 @@ func (p *provider) address(last string) string {
 }
 
 func (p *provider) acs() string { return p.address("acs") }
+
+// acsOf is where answers for a door come; empty: nowhere.
+func (p *provider) acsOf(door string) string {
+	at, known := p.Doors[door]
+	switch {
+	case p.PublicURL == "":
+		return ""
+	case door == "":
+		return p.acs()
+	case !known:
+		return ""
+	}
+	return strings.TrimRight(at, "/") + "/saml/" + url.PathEscape(p.id) + "/acs"
+}
+
+// consumers are all addresses to which answers come, the portal's first.
+func (p *provider) consumers() []string {
+	list := []string{p.acs()}
+	for _, door := range slices.Sorted(maps.Keys(p.Doors)) {
+		list = append(list, p.acsOf(door))
+	}
+	return list
+}
+
 func (p *provider) slo() string { return p.address("slo") }
 
 // entityID is what we are called at this identity provider: an audience that no other one's answers have.

@@ -43,7 +43,7 @@ func TestTheIdentityProviderTakesOurRequests(t *testing.T) {
 
 func TestAnIdentityProviderThatWantsSignedRequestsRefusesOthers(t *testing.T) {
 	s := registered(t, testenv.SAMLParty{SignResponse: true, WantSignedRequests: true}, func(c *Config) { c.UnsignedRequests = true })
-	r, err := s.Begin(t.Context(), "state")
+	r, err := s.Begin(t.Context(), authn.Ask{State: "state"})
 	if err != nil {
 		t.Fatal(err)
 	}

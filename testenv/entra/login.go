@@ -83,6 +83,7 @@ type code struct {
 	client, redirect, challenge, nonce string
 	scopes                             []string
 	contexts                           []string
+	dated                              bool // the ID token is to say when the person signed in
 	redeemed                           bool
 }
 
@@ -149,7 +150,7 @@ func (s *Server) answer(authority string, t *Tenant, app *App, p *Person, q url.
 	s.codes[id] = &code{
 		tenant: t, authority: authority, person: p, client: app.ID, redirect: q.Get("redirect_uri"),
 		challenge: q.Get("code_challenge"), nonce: q.Get("nonce"), scopes: strings.Fields(q.Get("scope")),
-		contexts: wantedContexts(q.Get("claims")),
+		contexts: wantedContexts(q.Get("claims")), dated: q.Has("max_age"),
 	}
 	return url.Values{"code": {id}}
 }

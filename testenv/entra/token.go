@@ -226,6 +226,7 @@ func (s *Server) claims(app *App, c *code) map[string]any {
 	optional("roles", len(p.Roles) > 0, p.Roles)
 	optional("amr", len(p.Methods) > 0 && slices.Contains(app.OptionalClaims, "amr"), p.Methods)
 	optional("idp", p.Guest, "https://sts.windows.net/"+p.HomeID+"/")
+	optional("auth_time", c.dated, s.Now().Unix())
 	if slices.Contains(app.OptionalClaims, "acct") {
 		claims["acct"] = map[bool]int{false: 0, true: 1}[p.Guest]
 	}
