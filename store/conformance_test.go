@@ -69,6 +69,7 @@ var conformance = []struct {
 	{"SAML: the log of messages", testSAMLMessages},
 	{"IT users: a recycled name", testRecycledName},
 	{"IT users: page by page, and by state", testUserPages},
+	{"IT users: searched by any part", testUserSearch},
 	{"IT users: two providers, one name", testRacingProviders},
 	{"IT users: racing links", testRacingLinks},
 	{"IT users: management", testManage},
@@ -97,6 +98,7 @@ var besides = map[string]func(t *testing.T, driver, source string, open opener){
 	"audit that was tampered with":        testTampering,
 	"audit restarted":                     testRestart,
 	"audit restarted with records coming": testRestartMeanwhile,
+	"IT users from before the search":     testSearchFilled,
 	"audit whose key is lost":             testLostKey,
 	"audit without head after a purge":    testHeadRemovedAfterPurge,
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -189,19 +188,21 @@ func (f *finding) hits(ctx context.Context, query string, args []any) (end insig
 	return end, err
 }
 
-// names are those that begin so, or more than mostNames of them: it hops from one to the next in the index.
+// selectNames hops from one name to the next in the index: $1 is how they begin, $2 its length, $3 how many at most.
+const selectNames = `WITH RECURSIVE n (name) AS (
+	SELECT (SELECT a.name FROM audit_names a WHERE a.name >= $1 ORDER BY a.name LIMIT 1) UNION ALL
+	SELECT (SELECT a.name FROM audit_names a WHERE a.name > n.name ORDER BY a.name LIMIT 1) FROM n WHERE SUBSTR(n.name, 1, $2) = $1
+	) SELECT name FROM n WHERE SUBSTR(name, 1, $2) = $1 LIMIT $3`
+
+// names are those that begin so, or more than mostNames of them.
 func (f *finding) names(ctx context.Context, prefix []byte) (list [][]byte, err error) {
-	const query = `SELECT name FROM audit_names WHERE name >= $1 ORDER BY name LIMIT 1`
-	for from := prefix; len(list) <= mostNames; {
+	err = f.each(ctx, selectNames, []any{prefix, len(prefix), mostNames + 1}, func(scan func(...any) error) error {
 		var name []byte
-		found, err := f.get(ctx, query, []any{from}, &name)
-		if err != nil || !found || !bytes.HasPrefix(name, prefix) {
-			return list, err
-		}
+		err := scan(&name)
 		list = append(list, name)
-		from = append(slices.Clone(name), 0)
-	}
-	return list, nil
+		return err
+	})
+	return list, err
 }
 
 // byName finds the newest records of some names. Where the class matters too, more rows are looked at than are kept.
@@ -300,12 +301,22 @@ func (f *finding) page(ctx context.Context) (rows []audit.Row, next insight.Plac
 	return rows, next, err
 }
 
-var selectAuditSeqs = `SELECT ` + auditColumns + ` FROM audit WHERE seq IN ` + tuples(1, atOnce)
+// manyAtOnce is for rows that are read whole in large numbers: on PostgreSQL each statement is a way there and back.
+const manyAtOnce = 128
+
+var selectAuditSeqs = map[int]string{
+	atOnce:     `SELECT ` + auditColumns + ` FROM audit WHERE seq IN ` + tuples(1, atOnce),
+	manyAtOnce: `SELECT ` + auditColumns + ` FROM audit WHERE seq IN ` + tuples(1, manyAtOnce),
+}
 
 // read hands over the hits with their rows, in order.
 func (f *finding) read(ctx context.Context, hits []hit, each func(hit)) error {
-	for some := range slices.Chunk(hits, atOnce) {
-		args, missing := make([]any, atOnce), false
+	width := atOnce
+	if len(hits) > manyAtOnce {
+		width = manyAtOnce
+	}
+	for some := range slices.Chunk(hits, width) {
+		args, missing := make([]any, width), false
 		for i := range args {
 			args[i] = int64(0)
 			if i < len(some) && some[i].row == nil {
@@ -314,7 +325,7 @@ func (f *finding) read(ctx context.Context, hits []hit, each func(hit)) error {
 		}
 		rows := map[int64]*audit.Row{}
 		if missing {
-			err := f.each(ctx, selectAuditSeqs, args, func(scan func(...any) error) error {
+			err := f.each(ctx, selectAuditSeqs[width], args, func(scan func(...any) error) error {
 				row, err := scanAudit(scan)
 				rows[row.Seq] = &row
 				return err

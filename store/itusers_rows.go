@@ -82,8 +82,7 @@ func selectKeys(f itusers.Filter) (query string, args []any) {
 		and(`u.folded = $`, f.Username)
 	}
 	if f.Text != "" {
-		part := "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(authn.FoldName(f.Text)) + "%"
-		and(`(u.folded LIKE $ ESCAPE '\' OR LOWER(u.name) LIKE $ ESCAPE '\' OR LOWER(u.email) LIKE $ ESCAPE '\')`, part)
+		and(`u.search LIKE $ ESCAPE '\'`, containing(f.Text))
 	}
 	if f.Environment != "" {
 		and(`EXISTS (SELECT 1 FROM it_user_ids i WHERE i.it_user = u.key AND i.environment = $)`, f.Environment)
@@ -156,15 +155,16 @@ func putUsers(ctx context.Context, tx *tx, users []itusers.User) error {
 		if !u.Active {
 			disabled = append(disabled, u.Key)
 		}
-		rows = append(rows, u.Key, authn.FoldName(u.Username), u.Username, u.Name, u.Email, flag(u.Active))
+		rows = append(rows, u.Key, authn.FoldName(u.Username), u.Username, u.Name, u.Email, flag(u.Active),
+			searched(u.Username, u.Name, u.Email))
 		keys = append(keys, u.Key)
 		for _, environment := range slices.Sorted(maps.Keys(u.IDs)) {
 			ids = append(ids, u.Key, environment, u.IDs[environment])
 		}
 	}
-	err := inBatches(ctx, tx, rows, 6, `INSERT INTO it_users (key, folded, username, name, email, active) VALUES `,
+	err := inBatches(ctx, tx, rows, 7, `INSERT INTO it_users (key, folded, username, name, email, active, search) VALUES `,
 		` ON CONFLICT (key) DO UPDATE SET folded = excluded.folded, username = excluded.username, name = excluded.name,
-		email = excluded.email, active = excluded.active`)
+		email = excluded.email, active = excluded.active, search = excluded.search`)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -231,6 +232,71 @@ func testManage(t *testing.T, open opener) {
 		if got := strings.Join(names, " "); got != strings.TrimRight(text, ".") {
 			t.Errorf("%+v: %q, want %q", f, got, strings.TrimRight(text, "."))
 		}
+	}
+}
+
+// found are the user names that a text finds.
+func found(t *testing.T, s *store.Store, f itusers.Filter) string {
+	t.Helper()
+	users, err := s.Users(t.Context(), f)
+	must(t, err)
+	var names []string
+	for _, u := range users {
+		names = append(names, u.Username)
+	}
+	return strings.Join(names, " ")
+}
+
+// testUserSearch: any part, upper and lower case of any alphabet, however an accent is written; what was changed is found as
+// it is now.
+func testUserSearch(t *testing.T, open opener) {
+	s := open(t)
+	long := strings.Repeat("ß", authn.MaxUsername/2)
+	importText(t, s, "username,name,email,active,id:production\nZoë,ÖZDEMİR Çağla,Zoe.Oz@Example.ORG,true,7001\n"+
+		"anders,ΔΗΜΗΤΡΙΟΣ A\u030a,x_y%z@example.org,false,7002\n"+long+","+long+",ẞẞ1@example.org,true,7003\nback\\slash,Plain,,true,7004\n")
+	for text, want := range map[string]string{
+		"özdem": "Zoë", "ÖZDEM": "Zoë", "ZOE\u0308": "Zoë", "çağ": "Zoë", "ÇAĞL": "Zoë", "oz@ex": "Zoë", "δημητ": "anders", "å": "anders",
+		"A\u030a": "anders", "x_y": "anders", "y%Z": "anders", "x%z": "", "x__%": "", "sh": "back\\slash", "k\\S": "back\\slash", `\\`: "",
+		"ßß1@EXAMPLE": long, "example.org": "anders Zoë " + long, "rsδ": "", "zz": "",
+	} {
+		if got := found(t, s, itusers.Filter{Text: text, Limit: 50}); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	for want, f := range map[string]itusers.Filter{
+		"anders": {Text: "EXAMPLE", Inactive: true}, "Zoë": {Text: "example", Active: true, Limit: 1}, "back\\slash": {ID: 7004, Environment: "production", Text: "PLAIN"},
+	} {
+		if got := found(t, s, f); got != want {
+			t.Errorf("%+v: %q, want %q", f, got, want)
+		}
+	}
+	must(t, s.ChangeUser(t.Context(), "anders", func(u *itusers.User) error {
+		u.Username, u.Name, u.Email = "Björn", "Émile", ""
+		return nil
+	}))
+	for text, want := range map[string]string{"ΔΗΜ": "", "x_y": "", "anders": "", "ÉMI": "Björn", "JÖR": "Björn"} {
+		if got := found(t, s, itusers.Filter{Text: text}); got != want {
+			t.Errorf("after the change, %q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// testSearchFilled: users who were there before the column are found too.
+func testSearchFilled(t *testing.T, driver, source string, open opener) {
+	s := open(t)
+	importText(t, s, "username,name,id:production\nzoe,ÖZDEMİR,7001\nanders,Ångström,7002\n")
+	db, err := sql.Open(driver, source)
+	must(t, err)
+	for _, back := range []string{ // the state behind 00009_search.sql
+		`UPDATE it_users SET search = ''`, `DELETE FROM goose_db_version WHERE version_id = 10`,
+	} {
+		_, err := db.ExecContext(t.Context(), back)
+		must(t, err)
+	}
+	must(t, db.Close())
+	s = open(t)
+	if one, two := found(t, s, itusers.Filter{Text: "özdem"}), found(t, s, itusers.Filter{Text: "ÅNG"}); one != "zoe" || two != "anders" {
+		t.Errorf("%q and %q", one, two)
 	}
 }
 

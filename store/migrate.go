@@ -68,7 +68,8 @@ func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, options ...
 	if dialect == goose.DialectSQLite3 {
 		files = sqliteFiles{files}
 	}
-	p, err := goose.NewProvider(dialect, db, files, append(options, goose.WithDisableGlobalRegistry(true))...)
+	options = append(options, goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(fillSearch))
+	p, err := goose.NewProvider(dialect, db, files, options...)
 	if err != nil {
 		return err
 	}
