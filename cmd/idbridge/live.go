@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/providers/saml"
+	"github.com/idbridge/idbridge/revision"
 )
 
 // lookEvery is how often a node looks for a newer version of the configuration, and retryEvery how often it tries one that it
@@ -94,11 +96,7 @@ func newLive(ctx context.Context, ground *backend, m *metrics, log *slog.Logger)
 	if err := ground.takeOver(ctx); err != nil {
 		return nil, err
 	}
-	b, err := ground.newest(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.apply(b); err != nil {
+	if err := l.begin(ctx); err != nil {
 		return nil, err
 	}
 	m.samlCertificates(func() (sp *saml.ServiceProvider) {
@@ -110,6 +108,35 @@ func newLive(ctx context.Context, ground *backend, m *metrics, log *slog.Logger)
 		return list
 	})
 	return l, nil
+}
+
+// begin puts the first generation in force. With `managed: store` that is the newest version that can be applied: one that
+// cannot, on this node, must not keep it from starting, as it would not have stopped it. It goes on being tried.
+func (l *live) begin(ctx context.Context) error {
+	ground := l.ground.Load()
+	if ground.config.Managed != managedByStore {
+		return l.apply(ground)
+	}
+	newest, err := ground.store.LastRevision(ctx)
+	if err != nil {
+		return err
+	}
+	l.metrics.newest.Set(float64(newest))
+	var first error
+	for number := newest; number > 0; number-- {
+		_, err := l.applyVersion(ctx, number)
+		if err == nil {
+			if first != nil {
+				l.fail(failure{what: fmt.Sprintf("version %d", newest), version: newest, err: first})
+			}
+			return nil
+		}
+		if authn.KindOf(err) == authn.Unavailable { // of the store: no other version can be read either
+			return err
+		}
+		first = cmp.Or(first, err)
+	}
+	return first
 }
 
 // apply makes a generation and puts it in force. One that cannot be made leaves the one before. Its callers hold applying.
@@ -225,6 +252,9 @@ func (l *live) look(ctx context.Context) {
 	l.applying.Lock()
 	defer l.applying.Unlock()
 	number, err := l.ground.Load().store.LastRevision(ctx)
+	if err == nil {
+		l.metrics.newest.Set(float64(number))
+	}
 	if err != nil || number == 0 || number == l.current.Load().version || l.triedJustNow(number) {
 		return // a store that does not answer is told of by others
 	}
@@ -234,19 +264,24 @@ func (l *live) look(ctx context.Context) {
 }
 
 func (l *live) follows(ctx context.Context, number int64) error {
+	v, err := l.applyVersion(ctx, number)
+	if err == nil {
+		l.log.Info("configuration applied", "version", number, "author", v.Author, "comment", v.Comment,
+			"providers", len(l.current.Load().config.Providers))
+	}
+	return err
+}
+
+func (l *live) applyVersion(ctx context.Context, number int64) (revision.Version, error) {
 	v, err := l.ground.Load().history.Get(ctx, number)
 	if err != nil {
-		return err
+		return v, err
 	}
 	b, err := l.ground.Load().at(v)
 	if err != nil {
-		return err
+		return v, err
 	}
-	if err := l.apply(b); err != nil {
-		return err
-	}
-	l.log.Info("configuration applied", "version", number, "author", v.Author, "comment", v.Comment, "providers", len(b.config.Providers))
-	return nil
+	return v, l.apply(b)
 }
 
 func (l *live) triedJustNow(number int64) bool {
@@ -264,7 +299,8 @@ func (l *live) fail(f failure) {
 	l.failed = &f
 	l.mu.Unlock()
 	if !known {
-		l.log.Error("the configuration could not be applied, the one before stays in force", "configuration", f.what, "error", f.err)
+		l.log.Error("the configuration could not be applied, the one before stays in force", "configuration", f.what,
+			"in_force", l.current.Load().version, "error", f.err)
 	}
 }
 

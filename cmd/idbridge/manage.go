@@ -35,6 +35,9 @@ type draft struct {
 	base   int64
 	before Config // under the version it is made from
 	next   Config // with the change
+
+	unreadable bool // the newest version cannot be read here, so before is what is in force in its place
+	whole      bool // next was made as a whole, not by changing before
 }
 
 // begin makes a draft of the newest version, or, with `managed: file`, of the file: then it can be tested, but not saved.
@@ -47,7 +50,7 @@ func (b *backend) begin(ctx context.Context) (*draft, error) {
 		}
 		if d.base = v.Number; v.Number > 0 {
 			d.before, err = b.config.read(v)
-			if err != nil { // it can still be replaced
+			if d.unreadable = err != nil; d.unreadable { // it can still be replaced
 				d.before = b.config
 			}
 		}
@@ -70,12 +73,14 @@ func (d *draft) from(ctx context.Context, base int64) error {
 
 // replace makes text the whole managed part. Secrets that are masked in it stay what they are.
 func (d *draft) replace(name string, text []byte, from origin) (err error) {
+	d.whole = true
 	d.next, err = d.before.decodeManaged(name, text, from, d.before.ManagedConfig)
 	return err
 }
 
 // restore makes an older version's text the whole managed part.
 func (d *draft) restore(v revision.Version) (err error) {
+	d.whole = true
 	d.next, err = d.before.read(v)
 	return err
 }
@@ -133,9 +138,9 @@ func (d *draft) setProviders(list []ProviderConfig) (err error) {
 	return err
 }
 
-// differs tells whether anything would change.
+// differs tells whether anything would change: a version that cannot be read is replaced also by what is in force in its place.
 func (d *draft) differs() bool {
-	return !reflect.DeepEqual(d.before.ManagedConfig, d.next.ManagedConfig)
+	return d.unreadable && d.whole || !reflect.DeepEqual(d.before.ManagedConfig, d.next.ManagedConfig)
 }
 
 // diff is what would change, with secrets masked.

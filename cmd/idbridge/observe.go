@@ -26,6 +26,7 @@ type metrics struct {
 	store    *prometheus.HistogramVec
 
 	version       prometheus.Gauge
+	newest        prometheus.Gauge
 	applyFailures prometheus.Counter
 }
 
@@ -54,10 +55,14 @@ func newMetrics() *metrics {
 	m.version = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "idbridge_configuration_version", Help: "The version of the configuration in force; 0 with managed: file.",
 	})
+	m.newest = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "idbridge_configuration_newest_version",
+		Help: "The newest version of the configuration in the store, also one that could not be applied.",
+	})
 	m.applyFailures = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "idbridge_configuration_apply_failures_total", Help: "Configurations that could not be applied; the one before stayed in force.",
 	})
-	m.registry.MustRegister(m.version, m.applyFailures, m.signIns, m.glass, m.late, m.duration, m.calls, m.store, m.inFlight,
+	m.registry.MustRegister(m.version, m.newest, m.applyFailures, m.signIns, m.glass, m.late, m.duration, m.calls, m.store, m.inFlight,
 		m.audit)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
