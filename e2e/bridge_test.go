@@ -65,7 +65,7 @@ type bridge struct {
 	urls   []string
 	secret string
 
-	program   string        // the binary; program unless a test says otherwise
+	fast      bool          // served by the program without the race detector
 	providers func() string // the body of the providers: section
 }
 
@@ -88,7 +88,7 @@ func newBridge(t *testing.T) *bridge {
 
 // emptyBridge is one without providers.
 func emptyBridge(t *testing.T) *bridge {
-	b := &bridge{t: t, dir: t.TempDir(), secret: strings.Repeat("e2e-secret-", 4), program: program}
+	b := &bridge{t: t, dir: t.TempDir(), secret: strings.Repeat("e2e-secret-", 4)}
 	b.store = "driver: sqlite\n  path: idbridge.db"
 	b.write("master.key", b.run("", "keys", "generate"))
 	return b
@@ -201,8 +201,12 @@ func (b *bridge) serve() *node {
 // start runs serve, which will listen on a port.
 func (b *bridge) start(config string, listen int) *node {
 	b.t.Helper()
+	binary := program
+	if b.fast {
+		binary = fastProgram
+	}
 	n := &node{
-		Process: testenv.Start(b.t, []int{listen}, b.program, "serve", "--config", config),
+		Process: testenv.Start(b.t, []int{listen}, binary, "serve", "--config", config),
 		url:     fmt.Sprintf("http://127.0.0.1:%d/IDBridge/OSPlatformAuthentication.asmx", listen),
 		config:  config,
 	}
