@@ -31,8 +31,9 @@ func TestRefusalsCannotBeToldApartByTime(t *testing.T) {
 // refusals compares the kinds where each is answered after a time, and reports whether nearly all were decided before it.
 func refusals(t *testing.T, wait time.Duration) (inTime bool) {
 	b := newBridge(t)
-	b.fast = true                                                                                 // built for finding races it is ten times as slow, and nothing but the time is asked for here
-	b.extra = fmt.Sprintf("refusal_time: %s\nthrottle:\n  steps: [{failures: 1000000, block: 1s}]\n", wait) // all are what they are meant to be
+	b.fast = true // built for finding races it is ten times as slow, and nothing but the time is asked for here
+	// No throttle, so that all are what they are meant to be.
+	b.extra = fmt.Sprintf("refusal_time: %s\nthrottle:\n  steps: [{failures: 1000000, block: 1s}]\n", wait)
 	b.importUsers()
 	for i := range enrolledUsers { // several: attempts at one user wait for each other
 		b.enrol(testenv.SlapdUser(i))
