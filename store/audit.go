@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/idbridge/idbridge/audit"
+	"github.com/idbridge/idbridge/insight"
 )
 
 var (
@@ -17,10 +18,13 @@ const (
 		source, duration, detail, mac`
 	auditWidth  = 17
 	selectAudit = `SELECT ` + auditColumns + ` FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`
-	// The newest of a user's records, among the newest of all: the audit has no index by user, as each would cost every
-	// sign-in, and what a person wants to see of themselves is of the last days.
+	// The newest of a user's records behind $2, which is where the index ends, or in it: the audit itself has no index by user, as
+	// each would cost every sign-in.
 	selectAuditOf = `SELECT ` + auditColumns + ` FROM audit WHERE it_user = $1
-		AND seq > (SELECT COALESCE(MAX(seq), 0) FROM audit) - $2 ORDER BY seq DESC LIMIT $3`
+		AND seq > (SELECT COALESCE(MAX(seq), 0) FROM audit) - $2 AND seq > $3 ORDER BY seq DESC LIMIT $4`
+	selectIndexedOf = `SELECT ` + auditColumns + ` FROM audit WHERE it_user = $1
+		AND seq > (SELECT COALESCE(MAX(seq), 0) FROM audit) - $2 AND seq <= $3 AND seq IN (SELECT k.seq FROM
+		(SELECT n.seq FROM audit_names n WHERE n.name = $4 ORDER BY n.time DESC, n.seq DESC LIMIT $5) k) ORDER BY seq DESC LIMIT $6`
 	// Without its row the head is that of the last record, unsealed: a head that was removed is not an empty chain.
 	selectAuditHead = `SELECT h.key_id, COALESCE(h.seq, m.last, 0), h.mac, COALESCE(h.purged_seq, 0), h.purged_mac, h.seal
 		FROM (SELECT MAX(seq) AS last FROM audit) m
@@ -101,11 +105,19 @@ func (s *Store) AuditRows(ctx context.Context, after int64, limit int) (rows []a
 
 // RecordsOf implements audit.History.
 func (s *Store) RecordsOf(ctx context.Context, user string, among, limit int) (list []audit.Record, err error) {
-	err = s.each(ctx, selectAuditOf, []any{user, among, limit}, func(scan func(...any) error) error {
+	at, err := place(ctx, s, indexLock)
+	if err != nil {
+		return nil, err
+	}
+	add := func(scan func(...any) error) error {
 		row, err := scanAudit(scan)
 		list = append(list, row.Record)
 		return err
-	})
+	}
+	err = s.each(ctx, selectAuditOf, []any{user, among, at.Place, limit}, add)
+	if left := limit - len(list); err == nil && left > 0 {
+		err = s.each(ctx, selectIndexedOf, []any{user, among, at.Place, []byte(insight.Name(user)), lookAt, left}, add)
+	}
 	return list, err
 }
 

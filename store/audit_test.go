@@ -111,20 +111,25 @@ func testAuditOf(t *testing.T, open opener) {
 	s := open(t)
 	l := auditLog(t, s)
 	for i, user := range []string{"ann", "bob", "ann", "", "ann", "bob"} {
-		must(t, l.Event(t.Context(), audit.Record{Time: began, Action: audit.SignIn, ITUser: user, ID: strconv.Itoa(i)}))
+		must(t, l.Event(t.Context(), audit.Record{Time: began, Action: audit.SignIn, Username: "ann", ITUser: user, ID: strconv.Itoa(i)}))
 	}
-	for _, c := range []struct {
-		user         string
-		among, limit int
-		want         string
-	}{{"ann", 100, 10, "420"}, {"ann", 100, 2, "42"}, {"ann", 4, 10, "42"}, {"bob", 1, 10, "5"}, {"eve", 100, 10, ""}} {
-		list, err := s.RecordsOf(t.Context(), c.user, c.among, c.limit)
-		got := ""
-		for _, r := range list {
-			got += r.ID
+	for indexed := 0; indexed <= 6; indexed += 3 { // none of them is in the index, some are, all are
+		for _, c := range []struct {
+			user         string
+			among, limit int
+			want         string
+		}{{"ann", 100, 10, "420"}, {"ann", 100, 2, "42"}, {"ann", 4, 10, "42"}, {"bob", 1, 10, "5"}, {"eve", 100, 10, ""}, {"Ann", 100, 10, ""}} {
+			list, err := s.RecordsOf(t.Context(), c.user, c.among, c.limit)
+			got := ""
+			for _, r := range list {
+				got += r.ID
+			}
+			if err != nil || got != c.want {
+				t.Errorf("%d in the index, %+v: %q, %v", indexed, c, got, err)
+			}
 		}
-		if err != nil || got != c.want {
-			t.Errorf("%+v: %q, %v", c, got, err)
+		if p, err := s.IndexAudit(t.Context(), 3); err != nil || p.Place != int64(min(indexed+3, 6)) {
+			t.Fatalf("%+v, %v", p, err)
 		}
 	}
 }

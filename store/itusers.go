@@ -68,8 +68,6 @@ const linkedElsewhere = `EXISTS (SELECT 1 FROM links x WHERE x.it_user = u.key A
 func (s *Store) AddLink(
 	ctx context.Context, user string, l itusers.Link, alone bool,
 ) (holder, subject string, err error) {
-	const standing = `SELECT it_user, subject FROM links WHERE provider = $1 AND (subject = $2 OR it_user = $3)
-		ORDER BY CASE WHEN subject = $2 THEN 0 ELSE 1 END`
 	err = s.write(ctx, func(ctx context.Context, tx *tx) error {
 		holder, subject = "", ""
 		if err := tx.lock(ctx, "link "+user); err != nil {
@@ -87,9 +85,22 @@ func (s *Store) AddLink(
 				return err
 			}
 		}
-		_, err := tx.get(ctx, standing, []any{l.Provider, l.Subject, user}, &holder, &subject)
+		holder, subject, err = standing(ctx, tx, user, l)
 		return err
 	})
+	return holder, subject, err
+}
+
+// standing is the link that stands: the account's, or else the user's. With one statement for both, SQLite would look at all links
+// of the provider.
+func standing(ctx context.Context, tx *tx, user string, l itusers.Link) (holder, subject string, err error) {
+	const ofAccount = `SELECT it_user, subject FROM links WHERE provider = $1 AND subject = $2`
+	found, err := tx.get(ctx, ofAccount, []any{l.Provider, l.Subject}, &holder, &subject)
+	if err != nil || found {
+		return holder, subject, err
+	}
+	const ofUser = `SELECT it_user, subject FROM links WHERE provider = $1 AND it_user = $2`
+	_, err = tx.get(ctx, ofUser, []any{l.Provider, user}, &holder, &subject)
 	return holder, subject, err
 }
 

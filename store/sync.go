@@ -276,8 +276,11 @@ func putOwned(ctx context.Context, tx *tx, changes []itusers.SyncChange) error {
 		if c.Own == nil {
 			continue
 		}
-		const remove = `DELETE FROM sync_owned WHERE it_user = $1 OR source = $2 AND ref = $3`
-		if _, err := tx.exec(ctx, remove, c.Own.User, c.Own.Source, c.Own.Ref); err != nil {
+		// Two statements: with one, SQLite would look at all owned users.
+		if _, err := tx.exec(ctx, `DELETE FROM sync_owned WHERE it_user = $1`, c.Own.User); err != nil {
+			return err
+		}
+		if _, err := tx.exec(ctx, `DELETE FROM sync_owned WHERE source = $1 AND ref = $2`, c.Own.Source, c.Own.Ref); err != nil {
 			return err
 		}
 		const put = `INSERT INTO sync_owned (it_user, source, ref, active) VALUES ($1, $2, $3, $4)`
