@@ -27,7 +27,7 @@ UNWATCHED = $(patsubst %,-gcflags=%=-race=false,modernc.org/sqlite/lib modernc.o
 test lint: export GOFLAGS += $(UNWATCHED) # lint, so that what it compiles need not be compiled again
 
 test: test-setup ## set up and run every test, with the race detector
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -p 3 -timeout 20m ./... # tests wait a lot: for servers, and for what must not come
 
 bench: test-setup ## measure idbridge beside raw go-ldap, on slapd and on Samba, the portal, and a SAML answer beside crewjam/saml
 	$(GO) run ./bench

@@ -467,7 +467,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 			}
 		}()
 		t.Cleanup(func() { _ = l.Close() })
-		c := fakeConfig("ldaps://" + l.Addr().String())
+		c := impatient(fakeConfig("ldaps://"+l.Addr().String()), reasonSilent)
 		c.CAFile, c.InsecurePlaintext = ca.File, false
 		_, err = connect(t, c).Find(t.Context(), "ana")
 		if err == nil || !strings.Contains(err.Error(), want) {
