@@ -46,7 +46,9 @@ type Config struct {
 	Ends          func(context.Context) []Ending // of certificates and secrets
 	Sources       Sources
 	Coverage      Coverer
-	Shelf         *Shelf // outlives this Admin; nil: it has one of its own
+	Keeper        Keeper
+	Leases        insight.Leases                 // let one job of a kind go on at a time, over all nodes
+	Background    func(do func(context.Context)) // runs what outlives its request, until the process ends
 }
 
 // Accounts are those that IT users can be linked to.
@@ -81,9 +83,6 @@ func New(c Config) (*Admin, error) {
 	if err := checkRules(c.Roles); err != nil {
 		return nil, err
 	}
-	if c.Shelf == nil {
-		c.Shelf = &Shelf{}
-	}
 	a := &Admin{Config: c, inside: http.NewServeMux()}
 	a.pages, a.api = pages(), operations()
 	a.spec = a.document()
@@ -98,7 +97,7 @@ func New(c Config) (*Admin, error) {
 func (c Config) complete() bool {
 	whole := c.Count != nil && c.Accounts != nil && c.Throttle != nil && c.Journal != nil && c.Insight.Finder != nil && c.Counts != nil
 	parts := c.Configuration != nil && c.Proposals != nil && c.Blocks.BlockStore != nil && c.Ends != nil && c.Sources != nil &&
-		c.Coverage != nil
+		c.Coverage != nil && c.Keeper != nil && c.Leases != nil && c.Background != nil
 	return len(c.AllowFrom) > 0 && len(c.Roles) > 0 && whole && parts
 }
 

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/idbridge/idbridge/admin"
 )
 
 // document is the OpenAPI document as it is served.
@@ -96,6 +98,7 @@ func examples() map[string]called {
 		"changeConfiguration": {"/configuration", `{"base":2,"text":"x: 1","comment":"because"}`, nil},
 		"listBlocks":          {"/blocks", "", blockUwe}, "forgetBlock": {"/blocks/forget", `{"key":"address:192.0.2.0/32"}`, nil}, "listEndings": {"/endings", "", nil},
 		"listSources": {"/sources", "", nil}, "runSource": {"/sources/lifetime/runs", `{"dry_run":true}`, nil}, "cover": {"/coverage", `{}`, nil},
+		"showJob":       {"/jobs/{job}", "", nil},
 		"confirmImport": {"/imports/{upload}/confirm", `{}`, nil},
 	}
 }
@@ -110,6 +113,15 @@ func (b *browser) call(method, id string, one called) answer {
 		path = strings.Replace(path, "{upload}", "x"+kept.ID, 1)
 		if kept.ID != "" {
 			path = one.path[:len("/imports/")] + kept.ID + "/confirm"
+		}
+	}
+	if strings.Contains(path, "{job}") {
+		b.jobs.Wait()
+		var begun admin.Job
+		_ = json.Unmarshal([]byte(b.api("POST", "/coverage", `{}`).body), &begun)
+		path = strings.Replace(path, "{job}", "x"+begun.ID, 1)
+		if begun.ID != "" {
+			path = "/jobs/" + begun.ID
 		}
 	}
 	if body == `{"code":"{code}"}` {

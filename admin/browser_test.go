@@ -2,11 +2,13 @@ package admin_test
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/mfa"
 	"github.com/idbridge/idbridge/testenv/chromium"
@@ -18,7 +20,9 @@ const maxPage = 60 << 10
 // desk is a browser with a screen, in which somebody has signed in by typing.
 func (r *rig) desk(t *testing.T, username string) *chromium.Page {
 	t.Helper()
-	r.enrol(username)
+	if r.secrets[username] == "" {
+		r.enrol(username)
+	}
 	p := chromium.Start(t, chromium.Options{Trust: []*x509.Certificate{r.server.Certificate()}}).NewPage()
 	p.Open(r.server.URL + "/")
 	p.Type("#username", username)
@@ -59,6 +63,13 @@ func (r *rig) furnished() {
 	}
 	_, err = r.store.IndexAudit(ctx, 1000)
 	r.must(err)
+	b := r.signedIn("alice")
+	b.post("/coverage")
+	b.post("/sources/run", "id", "lifetime", "dry", "true")
+	r.jobs.Wait()
+	r.must(r.store.UpdateAttempts(ctx, "address:192.0.2.0/24", func(authn.Attempts) (authn.Attempts, error) {
+		return authn.Attempts{Failures: 50, LastFailure: r.clock(), BlockedUntil: r.clock().Add(time.Hour)}, nil
+	}))
 	r.must(r.store.UpdateAttempts(ctx, mfa.ThrottleKey(u.Key), func(authn.Attempts) (authn.Attempts, error) {
 		return authn.Attempts{Failures: 6, LastFailure: r.clock(), BlockedUntil: r.clock().Add(30 * time.Minute)}, nil
 	}))
@@ -71,7 +82,9 @@ func TestGallery(t *testing.T) {
 	r.furnished()
 	p := r.desk(t, "alice")
 	only := os.Getenv("GALLERY") // the name of one picture, for those who work on a page
-	for _, one := range gallery() {
+	var sources admin.SourceList
+	r.must(json.Unmarshal([]byte(r.signedIn("vera").api("GET", "/sources", "").body), &sources))
+	for _, one := range append(gallery(), picture{"source-run", "/jobs?id=" + sources.Sources[0].Job}) {
 		if only != "" && !strings.HasPrefix(one.name, only) {
 			continue
 		}
@@ -103,9 +116,11 @@ func TestGallery(t *testing.T) {
 	}
 }
 
+type picture struct{ name, path string }
+
 // gallery is every page that an address leads to, by the name of its picture.
-func gallery() []struct{ name, path string } {
-	return []struct{ name, path string }{
+func gallery() []picture {
+	return []picture{
 		{"overview", "/"}, {"users", "/users"}, {"users-none", "/users?text=nobody"}, {"user", "/users/show?name=ursula"}, {"user-new", "/users/new"},
 		{"user-edit", "/users/edit?name=ursula"}, {"user-link", "/users/link?name=ursula"}, {"user-disable", "/users/disable?name=ursula"},
 		{"import", "/users/import"}, {"missing", "/nothing"},

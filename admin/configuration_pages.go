@@ -174,9 +174,11 @@ func (c *call) propose(p Proposal, err error) error {
 	if err != nil {
 		return err
 	}
-	kept := draft{id: rand.Text(), owner: c.me().Key, proposal: p, until: c.now().Add(uploadLife)}
-	c.Shelf.addDraft(kept, c.now())
-	c.v.GoTo("/providers/proposal", "draft", kept.id)
+	kept := draft{rand.Text(), c.me().Key, p, c.now().Add(uploadLife)}
+	if err := c.put(c.ctx(), keptDraft, kept.ID, kept, kept.Until); err != nil {
+		return err
+	}
+	c.v.GoTo("/providers/proposal", "draft", kept.ID)
 	return nil
 }
 
@@ -225,16 +227,16 @@ func hunks(lines []revision.Line) (list []hunk) {
 }
 
 // drafted is the proposal that the form or the address names.
-func (c *call) drafted() (draft, error) {
+func (c *call) drafted() (d draft, err error) {
 	id := c.r.URL.Query().Get("draft")
 	if c.r.PostForm != nil && id == "" {
 		id = c.r.PostForm.Get("draft")
 	}
-	d, ok := c.Shelf.draft(id, c.me().Key, c.now())
-	if !ok {
-		return d, errOldProposal
+	found, err := c.kept(c.ctx(), keptDraft, id, &d)
+	if err == nil && (!found || d.Owner != c.me().Key || !c.now().Before(d.Until)) {
+		err = errOldProposal
 	}
-	return d, nil
+	return d, err
 }
 
 func (c *call) showProposal(status int, view proposalView) error {
@@ -242,7 +244,7 @@ func (c *call) showProposal(status int, view proposalView) error {
 	if err != nil {
 		return err
 	}
-	lines, err := c.Proposals.Diff(c.ctx(), d.proposal)
+	lines, err := c.Proposals.Diff(c.ctx(), d.Proposal)
 	if err != nil {
 		return err
 	}
@@ -253,8 +255,8 @@ func (c *call) showProposal(status int, view proposalView) error {
 	problem := view.Problem
 	view.shell = c.shell("/providers")
 	view.Problem = problem
-	view.Draft, view.Lines, view.NeedsCode, view.NoFocus, view.Back = d.id, hunks(lines), !c.fresh(), true, c.to("/providers")
-	view.Same, view.MaySave, view.Title = len(view.Lines) == 0, len(state) > 0, c.titleOf(d.proposal)
+	view.Draft, view.Lines, view.NeedsCode, view.NoFocus, view.Back = d.ID, hunks(lines), !c.fresh(), true, c.to("/providers")
+	view.Same, view.MaySave, view.Title = len(view.Lines) == 0, len(state) > 0, c.titleOf(d.Proposal)
 	return c.show(status, "proposal", view)
 }
 
@@ -276,7 +278,7 @@ func (c *call) testProposal() error {
 		return err
 	}
 	c.slow()
-	list, err := c.Proposals.Test(c.ctx(), d.proposal)
+	list, err := c.Proposals.Test(c.ctx(), d.Proposal)
 	if err != nil {
 		return err
 	}
@@ -290,7 +292,7 @@ func (c *call) tryProposal() error {
 	}
 	c.slow()
 	username := strings.TrimSpace(c.r.PostForm.Get("username"))
-	t, err := c.Proposals.Try(c.ctx(), d.proposal, c.actor(), username, authn.Secret(c.r.PostForm.Get(passwordField)))
+	t, err := c.Proposals.Try(c.ctx(), d.Proposal, c.actor(), username, authn.Secret(c.r.PostForm.Get(passwordField)))
 	if err != nil {
 		return err
 	}
@@ -304,7 +306,7 @@ func (c *call) saveProposal() error {
 	}
 	c.slow()
 	comment := strings.TrimSpace(c.r.PostForm.Get("comment"))
-	_, err = c.Proposals.Save(c.ctx(), d.proposal, c.actor(), comment, c.r.PostForm.Get("force") == "true")
+	_, err = c.Proposals.Save(c.ctx(), d.Proposal, c.actor(), comment, c.r.PostForm.Get("force") == "true")
 	var locked LockedOut
 	if errors.As(err, &locked) {
 		return c.showProposal(http.StatusConflict, proposalView{Locked: locked, Comment: comment})
@@ -317,7 +319,9 @@ func (c *call) saveProposal() error {
 	if err != nil {
 		return err
 	}
-	c.Shelf.drop(d.id)
+	if _, err := c.Keeper.Drop(c.ctx(), keptDraft, d.ID); err != nil { // it is saved, and ends by itself
+		c.Portal.Log.Warn("admin: a proposal that was saved is still kept", "id", c.v.ID, "error", err)
+	}
 	c.v.GoTo("/providers", "notice", "applied")
 	return nil
 }

@@ -37,7 +37,7 @@ type Sources interface {
 
 // Coverer finds out who could not sign in. It may take minutes.
 type Coverer interface {
-	Cover(ctx context.Context, take func(itusers.Gap) error) (itusers.Coverage, error)
+	Cover(ctx context.Context, tell func(itusers.Progress), take func(itusers.Gap) error) (itusers.Coverage, error)
 }
 
 // SourceInfo is a source as it is configured.
@@ -58,6 +58,8 @@ type SourceList struct {
 type SourceRuns struct {
 	SourceInfo
 	Runs []RunInfo `json:"runs"`
+	Job  string    `json:"job" doc:"the newest job that an administrator began; empty: none"`
+	Busy bool      `json:"busy" doc:"that job is under way"`
 }
 
 // RunInfo is a run of a source.
@@ -186,28 +188,57 @@ func (c *call) sources(struct{}) (SourceList, error) {
 		for _, r := range runs {
 			one.Runs = append(one.Runs, runOf(r))
 		}
+		last, err := c.lastJob(Job{Kind: jobSource, Source: s.ID}.subject())
+		if err != nil {
+			return out, err
+		}
+		one.Job, one.Busy = last.ID, last.State == jobRunning
 		out.Sources = append(out.Sources, one)
 	}
 	return out, nil
 }
 
-func (c *call) runSource(id string, in RunRequest) (RunInfo, error) {
+// The kinds of jobs.
+const (
+	jobSource   = "source"
+	jobCoverage = "coverage"
+)
+
+// runSource begins a run of a source.
+func (c *call) runSource(id string, in RunRequest) (Job, error) {
 	if !slices.ContainsFunc(c.Sources.List(), func(s SourceInfo) bool { return s.ID == id }) {
-		return RunInfo{}, errNoSuchThing
+		return Job{}, errNoSuchThing
 	}
-	run, err := c.Sources.Run(c.ctx(), id, itusers.RunOptions{Dry: in.Dry, Allow: in.Allow, Adopt: in.Adopt, Actor: c.actor()})
-	if err != nil && run.ID == "" { // another run is under way, or the store is silent
-		return RunInfo{}, err
-	}
-	return runOf(run), nil
+	o := itusers.RunOptions{Dry: in.Dry, Allow: in.Allow, Adopt: in.Adopt, Actor: c.actor()}
+	return c.start(Job{Kind: jobSource, Source: id}, func(ctx context.Context, tell func(itusers.Progress), j *Job) error {
+		o.Progress = tell
+		run, err := c.Sources.Run(ctx, id, o)
+		if run.Ended.IsZero() { // it has not even begun: another run is under way, or the store is silent
+			return err
+		}
+		info := runOf(run) // also of one that was refused, or failed: it says so itself
+		j.Run = &info
+		return nil
+	})
 }
 
 // maxGaps is how many findings of a survey are told.
 const maxGaps = 1000
 
-func (c *call) cover(struct{}) (CoverageReport, error) {
+// cover begins a survey.
+func (c *call) cover(struct{}) (Job, error) {
+	return c.start(Job{Kind: jobCoverage}, func(ctx context.Context, tell func(itusers.Progress), j *Job) error {
+		report, err := c.survey(ctx, tell)
+		if err == nil {
+			j.Coverage = &report
+		}
+		return err
+	})
+}
+
+func (a *Admin) survey(ctx context.Context, tell func(itusers.Progress)) (CoverageReport, error) {
 	out := CoverageReport{Gaps: []GapLine{}}
-	sum, err := c.Coverage.Cover(c.ctx(), func(g itusers.Gap) error {
+	sum, err := a.Coverage.Cover(ctx, tell, func(g itusers.Gap) error {
 		if len(out.Gaps) < maxGaps {
 			out.Gaps = append(out.Gaps, GapLine{string(g.Class), g.Provider, g.Account, g.ITUser, g.Name, append([]string{}, g.Environments...),
 				g.Reason, g.Text})
@@ -220,17 +251,19 @@ func (c *call) cover(struct{}) (CoverageReport, error) {
 }
 
 func healthOperations() []operation {
-	long := func(o *operation) { o.slow = true }
 	return []operation{
 		op("GET", "/blocks", "listBlocks", Viewer, "List who has to wait after failed attempts", (*call).blocked),
 		op("POST", "/blocks/forget", "forgetBlock", Operator, "Forget the failed attempts under a key",
 			func(c *call, in Unblock) (Count, error) { return countOrError(c.forget(in.Key)) }),
 		op("GET", "/endings", "listEndings", Viewer, "List certificates and secrets by when they end", (*call).endings),
 		op("GET", "/sources", "listSources", Viewer, "List sources of IT users with their newest runs", (*call).sources),
-		op("POST", "/sources/{id}/runs", "runSource", Administrator, "Run a source, or report what a run would change",
-			func(c *call, in RunRequest) (RunInfo, error) { return c.runSource(c.r.PathValue("id"), in) }).with(long),
-		op("POST", "/coverage", "cover", Viewer, "Find out who could not sign in, and why; changes nothing", (*call).cover).
-			with(func(o *operation) { o.free, o.slow = true, true }),
+		op("POST", "/sources/{id}/runs", "runSource", Administrator, "Begin a run of a source, or a look at what one would change",
+			func(c *call, in RunRequest) (Job, error) { return c.begun(c.runSource(c.r.PathValue("id"), in)) }).with(accepted),
+		op("POST", "/coverage", "cover", Viewer, "Begin to find out who could not sign in, and why; changes nothing",
+			func(c *call, in struct{}) (Job, error) { return c.begun(c.cover(in)) }).
+			with(accepted).with(func(o *operation) { o.free = true }),
+		op("GET", "/jobs/{id}", "showJob", Viewer, "Tell how far a job is, and what came of it; it is kept for a week",
+			func(c *call, _ struct{}) (Job, error) { return c.job(c.r.PathValue("id")) }),
 	}
 }
 
@@ -241,8 +274,9 @@ func healthPages() []page {
 		{method: "GET", path: "/endings", role: Viewer, act: (*call).showEndings},
 		{method: "GET", path: "/sources", role: Viewer, act: func(c *call) error { return c.showSources(http.StatusOK, sourcesView{}) }},
 		{method: "POST", path: "/sources/run", role: Administrator, act: (*call).runSourceNow},
-		{method: "GET", path: "/coverage", role: Viewer, act: func(c *call) error { return c.showCoverage(nil) }},
-		{method: "POST", path: "/coverage", role: Viewer, free: true, act: (*call).surveyNow},
+		{method: "GET", path: "/coverage", role: Viewer, act: (*call).showLastCoverage},
+		{method: "POST", path: "/coverage", role: Viewer, free: true, act: func(c *call) error { return c.toJob(c.cover(struct{}{})) }},
+		{method: "GET", path: "/jobs", role: Viewer, act: (*call).showJob},
 	}
 }
 
@@ -329,32 +363,28 @@ func (c *call) showSources(status int, view sourcesView) error {
 }
 
 func (c *call) runSourceNow() error {
-	c.slow()
 	form := c.r.PostForm
 	allow, _ := strconv.Atoi(strings.TrimSpace(form.Get("allow")))
-	run, err := c.runSource(form.Get("id"), RunRequest{Dry: form.Get("dry") == "true", Allow: allow})
-	if err != nil {
-		return err
-	}
-	return c.showSources(http.StatusOK, sourcesView{Done: &run, Of: form.Get("id")})
+	return c.toJob(c.runSource(form.Get("id"), RunRequest{Dry: form.Get("dry") == "true", Allow: allow}))
 }
 
 type coverageView struct {
 	shell
+	Job    Job
 	Report *CoverageReport
 }
 
-func (c *call) showCoverage(r *CoverageReport) error {
-	return c.show(http.StatusOK, "coverage", coverageView{c.shell("/coverage"), r})
-}
-
-func (c *call) surveyNow() error {
-	c.slow()
-	r, err := c.cover(struct{}{})
+// showLastCoverage shows what the last survey has found.
+func (c *call) showLastCoverage() error {
+	last, err := c.lastJob(Job{Kind: jobCoverage}.subject())
 	if err != nil {
 		return err
 	}
-	return c.showCoverage(&r)
+	return c.showCoverage(last)
+}
+
+func (c *call) showCoverage(j Job) error {
+	return c.show(http.StatusOK, "coverage", coverageView{c.shell("/sources"), j, j.Coverage})
 }
 
 type overviewView struct {

@@ -35,7 +35,7 @@ func (feeds) Run(_ context.Context, id string, o itusers.RunOptions) (itusers.Ru
 	return run, authn.Errorf(authn.Unsuitable, "sync_limit", "too many")
 }
 
-func (feeds) Cover(_ context.Context, take func(itusers.Gap) error) (itusers.Coverage, error) {
+func (feeds) Cover(_ context.Context, _ func(itusers.Progress), take func(itusers.Gap) error) (itusers.Coverage, error) {
 	for _, g := range []itusers.Gap{{Class: itusers.GapRefused, Provider: "corp", Account: "stranger", Reason: "no_it_user", Text: "no IT user is named so"},
 		{Class: itusers.GapNobody, ITUser: "uwe", Reason: "no_account"}, {Class: itusers.GapNoID, ITUser: "ursula", Environments: []string{"quality"}, Reason: "no_id_on_environment"}} {
 		if err := take(g); err != nil {
@@ -81,9 +81,17 @@ func TestSources(t *testing.T) {
 	r := newRig(t)
 	b := r.signedIn("alice")
 	b.get("/sources").wants(t, "the list", http.StatusOK, "lifetime", "schedule", "8 changed")
-	b.post("/sources/run", "id", "lifetime", "dry", "true").wants(t, "a dry run", http.StatusOK, "523", "400", "uwe", "sync_limit")
+	dry := b.post("/sources/run", "id", "lifetime", "dry", "true").wants(t, "a dry run", http.StatusSeeOther, "/jobs?id=")
+	r.jobs.Wait()
+	b.get(dry.location).wants(t, "what came of it", http.StatusOK, "523", "400", "uwe", "sync_limit")
 	b.post("/sources/run", "id", "nothing").wants(t, "no source", http.StatusNotFound)
-	b.api("POST", "/sources/lifetime/runs", `{"dry_run":true,"allow":13}`).problem(t, "busy", http.StatusServiceUnavailable, "sync_busy")
+	b.post("/sources/run", "id", "lifetime", "allow", "13").wants(t, "while another one is under way", http.StatusSeeOther)
+	r.jobs.Wait()
+	b.get("/sources").wants(t, "the list", http.StatusOK, "Run now")
 	b.get("/coverage").wants(t, "before", http.StatusOK, "Look now")
-	b.post("/coverage").wants(t, "the survey", http.StatusOK, "stranger", "no_it_user", "uwe", "quality")
+	survey := b.post("/coverage").wants(t, "the survey", http.StatusSeeOther, "/jobs?id=")
+	r.jobs.Wait()
+	for _, path := range []string{survey.location, "/coverage"} {
+		b.get(path).wants(t, "what came of it, "+path, http.StatusOK, "stranger", "no_it_user", "uwe", "quality", "admin:alice")
+	}
 }

@@ -19,7 +19,6 @@ import (
 // Limits of uploads. An import of 100,000 users has about 8 MiB.
 const (
 	maxUpload     = 32 << 20
-	keptUploads   = 4
 	uploadLife    = 15 * time.Minute
 	uploadTimeout = 2 * time.Minute
 	shownRows     = 200 // of a report; the counts are of all
@@ -27,14 +26,13 @@ const (
 
 // upload is a file that somebody has seen a preview of, and may now import: exactly this file, with exactly these effects.
 type upload struct {
-	id      string
-	owner   string // itusers.User.Key of who sent it
-	name    string
-	text    []byte
-	format  itusers.Format
-	into    string // the environment that an id column without one means
-	effects string // fingerprint of the preview
-	until   time.Time
+	Owner   string // itusers.User.Key of who sent it
+	Name    string
+	Text    []byte
+	Format  itusers.Format
+	Into    string // the environment that an id column without one means
+	Effects string // fingerprint of the preview
+	Until   time.Time
 }
 
 // Import is what an import does, or would do.
@@ -102,37 +100,36 @@ func (c *call) preview(in io.Reader, name string, format itusers.Format, into st
 	}
 	out := importOf(report)
 	if len(report.Rows) > 0 {
-		kept := upload{id: rand.Text(), owner: c.me().Key, name: name, text: text, format: format, into: into, effects: effects(report),
-			until: c.now().Add(uploadLife)}
-		c.Shelf.addUpload(kept, c.now())
-		out.ID, out.Until = kept.id, &kept.until
+		kept := upload{c.me().Key, name, text, format, into, effects(report), c.now().Add(uploadLife)}
+		out.ID, out.Until = rand.Text(), &kept.Until
+		return out, c.put(c.ctx(), keptUpload, out.ID, kept, kept.Until)
 	}
 	return out, nil
 }
 
 // confirm imports a file that was looked at, if it still does what was shown.
 func (c *call) confirm(id string) (Import, error) {
-	file, ok := c.Shelf.takeUpload(id, c.me().Key, c.now())
-	if !ok {
-		return Import{}, errNoSuchThing
+	file, err := c.takeUpload(id)
+	if err != nil {
+		return Import{}, err
 	}
-	o := itusers.Options{Environments: c.Environments, Environment: file.into, Agree: func(r itusers.Report) error {
-		if effects(r) != file.effects {
+	o := itusers.Options{Environments: c.Environments, Environment: file.Into, Agree: func(r itusers.Report) error {
+		if effects(r) != file.Effects {
 			return errOldPreview
 		}
 		return nil
 	}}
-	report, err := c.Users.Import(c.ctx(), strings.NewReader(string(file.text)), file.format, o)
+	report, err := c.Users.Import(c.ctx(), strings.NewReader(string(file.Text)), file.Format, o)
 	if err != nil && !errors.Is(err, itusers.ErrRefused) {
 		return Import{}, err
 	}
 	if len(report.Problems) > 0 || len(report.Rows) == 0 {
 		return Import{}, errOldPreview
 	}
-	sum := sha256.Sum256(file.text)
-	detail := fmt.Sprintf("%s (SHA-256 %x): %d added, %d changed, %d unchanged", file.name, sum, report.Added, report.Changed,
+	sum := sha256.Sum256(file.Text)
+	detail := fmt.Sprintf("%s (SHA-256 %x): %d added, %d changed, %d unchanged", file.Name, sum, report.Added, report.Changed,
 		report.Unchanged)
-	return importOf(report), c.note(audit.Record{Action: audit.UsersImported, Environment: file.into, Detail: detail})
+	return importOf(report), c.note(audit.Record{Action: audit.UsersImported, Environment: file.Into, Detail: detail})
 }
 
 // patient lets an upload take longer than other requests, and be larger.

@@ -33,6 +33,7 @@ var (
 	errYourself    = &refusal{http.StatusConflict, "that_is_you", "You would lock yourself out", nil}
 	errHasFactor   = &refusal{http.StatusConflict, "has_factor", "The user has a second factor already", nil}
 	errOldProposal = &refusal{http.StatusConflict, "proposal_outdated", "This proposal is too old", nil}
+	errJobUnderWay = &refusal{http.StatusConflict, "job_under_way", "One is under way already", nil}
 	errOldPreview  = &refusal{http.StatusConflict, "preview_outdated", "The IT users have changed since the preview", nil}
 )
 

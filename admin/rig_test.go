@@ -48,6 +48,7 @@ type rig struct {
 	server  *httptest.Server
 	config  admin.Config
 	secrets map[string]string // of the second factors
+	jobs    sync.WaitGroup
 
 	mu      sync.Mutex
 	now     time.Time
@@ -165,6 +166,7 @@ func newRig(t testing.TB, change ...func(*admin.Config)) *rig {
 	r.audit, err = audit.New(rows, []byte("a key for tests, of thirty-two b"))
 	r.must(err)
 	t.Cleanup(r.audit.Close)
+	t.Cleanup(r.jobs.Wait)
 	r.config = r.made()
 	r.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.door.ServeHTTP(w, q) }))
 	t.Cleanup(r.server.Close)
@@ -224,6 +226,7 @@ func (r *rig) made() admin.Config {
 		},
 		Insight: insight.Searcher{Finder: r.store}, Counts: r.store,
 		Configuration: r.managed, Proposals: r.managed, Sources: feeds{}, Coverage: feeds{},
+		Keeper: r.store, Leases: r.store, Background: func(do func(context.Context)) { r.jobs.Go(func() { do(context.WithoutCancel(r.t.Context())) }) },
 		Blocks: insight.Blocks{BlockStore: r.store, Throttle: r.limits, Providers: []string{"corp", "glass"}, Now: r.clock},
 		Ends: func(context.Context) []admin.Ending {
 			return []admin.Ending{{What: "client secret 1", Where: "cloud", At: r.clock().Add(20 * 24 * time.Hour)},

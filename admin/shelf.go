@@ -1,75 +1,84 @@
 package admin
 
 import (
-	"slices"
-	"sync"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
 	"time"
 )
 
-// Shelf is what administrators have sent and not yet confirmed: files to be imported, proposals of configurations. It is kept in
-// the memory of the node that was asked: looking at it is a minute's matter. The zero value is empty.
-type Shelf struct {
-	mu      sync.Mutex
-	uploads []upload
-	drafts  []draft
+// Keeper keeps what administrators have begun and not ended yet, for all nodes: any of them can go on with it. There are
+// secrets in it, so whoever implements it seals it.
+type Keeper interface {
+	// Keep keeps a text under a kind and an id, in the place of one that is there, until it expires; of a kind at most so many.
+	Keep(ctx context.Context, kind, id string, text []byte, expires time.Time, most int) error
+	// Kept returns a text; found is false when there is none.
+	Kept(ctx context.Context, kind, id string) (text []byte, found bool, err error)
+	// Drop forgets a text, and tells whether this call did it: of racing nodes one does.
+	Drop(ctx context.Context, kind, id string) (dropped bool, err error)
 }
+
+// The kinds of what is kept, and how many of each there may be; the oldest go first.
+const (
+	keptDraft   = "draft"  // a proposal that somebody looks at
+	keptUpload  = "upload" // a file of which somebody has seen a preview
+	keptJob     = "job"
+	keptLastJob = "last job" // of what: a Job.ID
+)
+
+var mostKept = map[string]int{keptDraft: 64, keptUpload: 4, keptJob: 200, keptLastJob: 200}
 
 // draft is a proposal that somebody looks at.
 type draft struct {
-	id       string
-	owner    string // itusers.User.Key
-	proposal Proposal
-	until    time.Time
+	ID       string
+	Owner    string // itusers.User.Key
+	Proposal Proposal
+	Until    time.Time
 }
 
-// keptDrafts is how many there may be; the oldest goes first.
-const keptDrafts = 64
-
-func (s *Shelf) addDraft(d draft, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.drafts = slices.DeleteFunc(s.drafts, func(o draft) bool { return !now.Before(o.until) })
-	if len(s.drafts) >= keptDrafts {
-		s.drafts = slices.Delete(s.drafts, 0, 1)
+// put keeps a value.
+func (a *Admin) put(ctx context.Context, kind, id string, value any, until time.Time) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("admin: keeping a %s: %w", kind, err)
 	}
-	s.drafts = append(s.drafts, d)
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	_, _ = w.Write(text) // a Buffer takes all
+	_ = w.Close()
+	return unavailable(a.Keeper.Keep(ctx, kind, id, packed.Bytes(), until, mostKept[kind]))
 }
 
-func (s *Shelf) draft(id, owner string, now time.Time) (d draft, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.drafts, func(o draft) bool { return o.id == id && o.owner == owner && now.Before(o.until) })
-	if i < 0 {
-		return draft{}, false
+// kept reads a value; found is false when there is none.
+func (a *Admin) kept(ctx context.Context, kind, id string, into any) (found bool, err error) {
+	packed, found, err := a.Keeper.Kept(ctx, kind, id)
+	if err != nil || !found {
+		return false, unavailable(err)
 	}
-	return s.drafts[i], true
-}
-
-func (s *Shelf) drop(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.drafts = slices.DeleteFunc(s.drafts, func(o draft) bool { return o.id == id })
-}
-
-func (s *Shelf) addUpload(one upload, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.uploads = slices.DeleteFunc(s.uploads, func(o upload) bool { return !now.Before(o.until) })
-	if len(s.uploads) >= keptUploads {
-		s.uploads = slices.Delete(s.uploads, 0, 1)
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err == nil {
+		err = json.NewDecoder(r).Decode(into)
 	}
-	s.uploads = append(s.uploads, one)
+	if err != nil {
+		return false, fmt.Errorf("admin: a %s that was kept cannot be read: %w", kind, err)
+	}
+	return true, nil
 }
 
-// takeUpload hands an upload out, once.
-func (s *Shelf) takeUpload(id, owner string, now time.Time) (one upload, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.uploads, func(o upload) bool { return o.id == id && o.owner == owner && now.Before(o.until) })
-	if i < 0 {
-		return upload{}, false
+// takeUpload hands a file out to who sent it, once.
+func (c *call) takeUpload(id string) (one upload, err error) {
+	found, err := c.kept(c.ctx(), keptUpload, id, &one)
+	if err != nil {
+		return one, err
 	}
-	one = s.uploads[i]
-	s.uploads = slices.Delete(s.uploads, i, i+1)
-	return one, true
+	if !found || one.Owner != c.me().Key || !c.now().Before(one.Until) {
+		return one, errNoSuchThing
+	}
+	taken, err := c.Keeper.Drop(c.ctx(), keptUpload, id)
+	if err == nil && !taken {
+		err = errNoSuchThing
+	}
+	return one, unavailable(err)
 }

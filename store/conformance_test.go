@@ -49,6 +49,7 @@ var conformance = []struct {
 	{"insight: two nodes follow at once", testIndexRace},
 	{"insight: what is purged is gone", testIndexPurge},
 	{"leases", testLease},
+	{"what administrators have begun", testKept},
 	{"webhooks: one message for one event", testMessages},
 	{"insight: who is blocked", testBlocked},
 	{"factors: steps, codes and enrolments have one winner", testFactors},

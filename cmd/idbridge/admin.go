@@ -11,7 +11,9 @@ import (
 
 	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/keyring"
 	"github.com/idbridge/idbridge/portal"
+	"github.com/idbridge/idbridge/store"
 	"github.com/idbridge/idbridge/templates"
 )
 
@@ -111,8 +113,39 @@ func newAdmin(b *backend, w *bridge, service *authn.Service) (http.Handler, erro
 		Environments: b.config.environmentNames(), Throttle: b.throttle, Journal: b.audit.Event,
 		Insight: b.searcher(), Messages: samlMessageLog{b.store}, Counts: b.store, Blocks: b.blocks(), Ends: w.endings,
 		Sources: feedsOf{b}, Coverage: feedsOf{b},
-		Configuration: managing{w, time.Now()}, Proposals: managing{w, time.Now()}, Shelf: b.shelf,
+		Configuration: managing{w, time.Now()}, Proposals: managing{w, time.Now()}, Keeper: sealedKeeper{b.store, b.ring},
+		Leases: b.store, Background: b.beside,
 	})
+}
+
+// sealedKeeper is an admin.Keeper that seals.
+type sealedKeeper struct {
+	rows *store.Store
+	ring *keyring.Ring
+}
+
+// Keep implements admin.Keeper.
+func (k sealedKeeper) Keep(ctx context.Context, kind, id string, text []byte, expires time.Time, most int) error {
+	sealed, err := k.ring.Seal(text, store.KeptAD(kind, id))
+	if err != nil {
+		return err
+	}
+	return k.rows.Keep(ctx, kind, id, sealed, expires, most)
+}
+
+// Kept implements admin.Keeper.
+func (k sealedKeeper) Kept(ctx context.Context, kind, id string) (text []byte, found bool, err error) {
+	sealed, found, err := k.rows.Kept(ctx, kind, id)
+	if err != nil || !found {
+		return nil, false, err
+	}
+	text, err = k.ring.Open(sealed, store.KeptAD(kind, id))
+	return text, err == nil, err
+}
+
+// Drop implements admin.Keeper.
+func (k sealedKeeper) Drop(ctx context.Context, kind, id string) (bool, error) {
+	return k.rows.Drop(ctx, kind, id)
 }
 
 func (c AdminConfig) rules() (list []admin.Rule) {

@@ -23,22 +23,22 @@ func (f feedsOf) Runs(ctx context.Context, source string, limit int) ([]itusers.
 	return f.store.Runs(ctx, source, limit)
 }
 
-// Run implements admin.Sources. Who closes the browser does not end it.
+// Run implements admin.Sources.
 func (f feedsOf) Run(ctx context.Context, source string, o itusers.RunOptions) (itusers.Run, error) {
 	feeds, err := f.config.feedsNamed([]string{source})
 	if err != nil {
 		return itusers.Run{}, err
 	}
-	return f.syncer().Run(context.WithoutCancel(ctx), feeds[0], o)
+	return f.syncer().Run(ctx, feeds[0], o)
 }
 
 // Cover implements admin.Coverer.
-func (f feedsOf) Cover(ctx context.Context, take func(itusers.Gap) error) (itusers.Coverage, error) {
+func (f feedsOf) Cover(ctx context.Context, tell func(itusers.Progress), take func(itusers.Gap) error) (itusers.Coverage, error) {
 	survey, err := f.survey(f.config.Coverage)
 	if err != nil {
 		return itusers.Coverage{}, proposalError(err)
 	}
-	return survey.Run(ctx, func(itusers.Progress) {}, take)
+	return survey.Run(ctx, tell, take)
 }
 
 // endings are those of the configuration in force, for the administrators' door.

@@ -7,7 +7,6 @@ import (
 	"os/user"
 	"time"
 
-	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
@@ -36,8 +35,8 @@ type backend struct {
 	before   *authn.Service        // whose place a new service takes
 	address  *authn.Throttle       // of failed attempts by address, at the portal
 
-	shelf   *admin.Shelf               // what administrators have sent and not confirmed yet; outlives generations
-	trouble func(version int64) string // why a version is not in force, on a node that serves; may be nil
+	trouble func(version int64) string         // why a version is not in force, on a node that serves; may be nil
+	beside  func(do func(ctx context.Context)) // runs what outlives its request, on the generation of that; nil in commands
 }
 
 // openBackend opens what stands on rows, with the configuration that is in force.

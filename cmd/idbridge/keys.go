@@ -43,7 +43,7 @@ func rotateKeys(cmd *cobra.Command, s *settings) error {
 	return withBackend(cmd, s, func(b *backend) error {
 		ctx, total := cmd.Context(), 0
 		for _, shelf := range []keyring.Shelf{b.store.DataKeys(), b.store.FactorSecrets(), b.store.LocalPasswords(), b.store.SAMLSecrets(),
-			b.store.RevisionTexts(), b.store.SightingTexts()} {
+			b.store.RevisionTexts(), b.store.SightingTexts(), b.store.KeptTexts()} {
 			n, err := b.ring.Reseal(ctx, shelf, nil)
 			total += n
 			if err != nil {

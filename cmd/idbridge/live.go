@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/providers/saml"
 	"github.com/idbridge/idbridge/revision"
@@ -72,6 +71,7 @@ type live struct {
 	metrics *metrics
 	log     *slog.Logger
 	running context.Context // of what generations have run in the background
+	jobs    sync.WaitGroup  // of administrators
 	started Config          // what listeners, store and keys were made of
 
 	applying sync.Mutex // one at a time
@@ -91,7 +91,7 @@ type failure struct {
 
 func newLive(ctx context.Context, ground *backend, m *metrics, log *slog.Logger) (*live, error) {
 	l := &live{metrics: m, log: log, running: ctx, started: ground.config}
-	ground.look, ground.shelf, ground.trouble = l.look, &admin.Shelf{}, l.trouble
+	ground.look, ground.trouble = l.look, l.trouble
 	l.ground.Store(ground)
 	if err := ground.takeOver(ctx); err != nil {
 		return nil, err
@@ -145,12 +145,14 @@ func (l *live) apply(b *backend) error {
 	if before != nil {
 		b.before = before.service
 	}
+	g := &generation{since: time.Now()}
+	b.beside = l.beside(g)
 	w, err := newBridge(b, l.metrics, l.log)
 	if err != nil {
 		return err
 	}
 	ctx, end := context.WithCancel(l.running)
-	g := &generation{bridge: w, since: time.Now(), end: end}
+	g.bridge, g.end = w, end
 	g.calls.Store(1)
 	go w.saml.Run(ctx)
 	go w.warnOfEnds(ctx)
@@ -163,6 +165,19 @@ func (l *live) apply(b *backend) error {
 		before.leave()
 	}
 	return nil
+}
+
+// beside runs what a call on a generation has begun and does not wait for: the generation lasts for as long, and the process
+// waits for it when it is told to stop.
+func (l *live) beside(g *generation) func(do func(context.Context)) {
+	return func(do func(context.Context)) {
+		if g.enter() { // as the call that is asking has
+			l.jobs.Go(func() {
+				defer g.leave()
+				do(l.running)
+			})
+		}
+	}
 }
 
 // enter begins a call on the generation in force. Its leave ends the call.

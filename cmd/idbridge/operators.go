@@ -150,6 +150,9 @@ func (w *bridge) cleanUp(ctx context.Context, now time.Time) {
 	if err := w.store.PurgeMessages(ctx, now.Add(-2*webhook.MaxAge), now.Add(-30*day)); err != nil {
 		w.log.Warn("old messages of webhooks could not be removed", "error", err)
 	}
+	if err := w.store.PurgeKept(ctx, now); err != nil {
+		w.log.Warn("what administrators have not ended could not be removed", "error", err)
+	}
 	if keep := w.config.Audit.Retention; keep > 0 {
 		if n, err := w.audit.Purge(ctx, now.Add(-keep), "idbridge serve"); err != nil || n > 0 {
 			w.log.Info("audit: retention", "removed", n, "error", err)

@@ -70,6 +70,10 @@ func serve(ctx context.Context, c Config, stderr io.Writer, ready func(net.Addr)
 	if err != nil {
 		return err
 	}
+	defer func() {
+		stop()
+		l.jobs.Wait()
+	}()
 	servers, err := l.listen()
 	if err != nil {
 		return err
