@@ -47,6 +47,7 @@ const (
 	ConfigExported   = "configuration exported" // with its secrets
 	SignInTested     = "sign-in tested"         // by an administrator; nothing came of it
 	Expiring         = "expiring"               // certificates and secrets that end soon; once a day
+	Restored         = "backup restored"        // an older copy of the database is in place
 	Purged           = "audit purged"
 	Restarted        = "audit restarted" // by Restart; a record of Event with this action restarts nothing
 )

@@ -26,6 +26,9 @@ var base32Text = base32.StdEncoding.WithPadding(base32.NoPadding)
 // step is the time step that a moment belongs to (RFC 6238 section 4.2).
 func step(t time.Time) int64 { return t.Unix() / period }
 
+// LastStep is the last time step whose code can be good at a moment.
+func LastStep(t time.Time) int64 { return step(t) + 1 }
+
 // totpAt is the code of a secret at a time step.
 func totpAt(secret []byte, step int64) (string, error) {
 	return hotp.GenerateCodeCustom(base32Text.EncodeToString(secret), uint64(step), //nolint:gosec // steps are positive

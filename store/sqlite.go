@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 
@@ -35,7 +34,7 @@ func openSQLite(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	_, _ = sqlite.Fdatasync(true) // as SQLite is built for Linux; where it is not to be had, fsync does as well
-	name := "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()
+	name := sqliteName(path)
 	write, err := sql.Open("sqlite", name+sqliteWriter)
 	if err != nil {
 		return nil, explain(err)

@@ -33,16 +33,18 @@ const (
 	FactorEnrolled       = "factor.enrolled"       // one was set up
 	ConfigurationChanged = "configuration.changed" // another version is in force
 	KeysRotated          = "keys.rotated"
-	SourceFailed         = "source.failed" // a run of a source of IT users failed, or was stopped by its limit
-	AuditBroken          = "audit.broken"  // the chain did not hold, and was restarted openly
-	Expiring             = "expiring"      // a certificate or a secret ends soon
-	Test                 = "test"          // idbridge webhooks test
+	SourceFailed         = "source.failed"   // a run of a source of IT users failed, or was stopped by its limit
+	AuditBroken          = "audit.broken"    // the chain did not hold, and was restarted openly
+	BackupRestored       = "backup.restored" // an older copy of the database is in place
+	Expiring             = "expiring"        // a certificate or a secret ends soon
+	Test                 = "test"            // idbridge webhooks test
 )
 
 // Events are all that an endpoint may ask for.
 func Events() []string {
 	return []string{BreakGlassUsed, BreakGlassAttempt, BreakGlassChanged, UserLocked, UserUnlocked, Untrusted, CallerRefused,
-		FactorReset, FactorEnrolled, ConfigurationChanged, KeysRotated, SourceFailed, AuditBroken, Expiring}
+		FactorReset, FactorEnrolled, ConfigurationChanged, KeysRotated, SourceFailed, AuditBroken, BackupRestored,
+		Expiring}
 }
 
 // EventOf is the event that a record tells of; ok is false for most.
@@ -72,7 +74,7 @@ func EventOf(r audit.Record) (event string, ok bool) {
 // actions are those of administrators that are events when they are done.
 var actions = map[string]string{
 	audit.Unlocked: UserUnlocked, audit.FactorReset: FactorReset, audit.FactorEnrolled: FactorEnrolled, audit.KeysRotated: KeysRotated,
-	audit.Expiring: Expiring, audit.ConfigChanged: ConfigurationChanged,
+	audit.Expiring: Expiring, audit.Restored: BackupRestored, audit.ConfigChanged: ConfigurationChanged,
 }
 
 // once is how often strangers can cause a message of one event: what is the same within that time is told once.
@@ -144,7 +146,7 @@ func Messages(endpoints []Endpoint, r audit.Record, now time.Time) (list []Messa
 }
 
 func newMessage(e Endpoint, event string, r audit.Record, now time.Time) Message {
-	id := fmt.Sprintf("%s-%d", event, r.Seq)
+	id := fmt.Sprintf("%s-%d-%x", event, r.Seq, r.Time.Unix()) // after a restored backup numbers come a second time
 	if span := once[event]; span > 0 {
 		who := fmt.Sprintf("%q %q %q %q %d", r.Provider, authn.FoldName(known(r.ITUser, r.Username)), r.Reason, r.Environment,
 			r.Time.Truncate(span).Unix())

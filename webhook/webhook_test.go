@@ -220,6 +220,7 @@ func TestEvents(t *testing.T) {
 		webhook.KeysRotated:          {Action: audit.KeysRotated, Kind: "ok"},
 		webhook.SourceFailed:         {Action: audit.UsersSynced, Kind: "unavailable"},
 		webhook.AuditBroken:          {Action: audit.Restarted, Kind: "ok"},
+		webhook.BackupRestored:       {Action: audit.Restored, Kind: "ok"},
 		webhook.Expiring:             {Action: audit.Expiring, Kind: "ok"},
 		"":                           {Action: audit.SignIn, Kind: "ok"},
 	} {

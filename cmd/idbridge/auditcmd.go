@@ -106,21 +106,24 @@ func toFile(cmd *cobra.Command, name string, write func(io.Writer) error) error 
 }
 
 func newAuditVerify(s *settings) *cobra.Command {
-	return &cobra.Command{
+	var kept string
+	cmd := &cobra.Command{
 		Use: "verify", Short: "Find out whether records were changed, removed, inserted or moved",
-		Long: `Checks the whole chain of records. Keep the number and the MAC that it prints in another place: they prove later that
-nothing up to there was rewritten, not even together with the rest of the database.`,
-		Example: "  idbridge audit verify",
+		Long: `Checks the whole chain of records. Keep the number and the MAC that it prints in another place: with --kept they prove later
+that nothing up to there is missing or was rewritten, not even together with the rest of the database.`,
+		Example: "  idbridge audit verify\n  idbridge audit verify --kept 4711:9c1f...",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withBackend(cmd, s, func(b *backend) error {
-				return verifyAudit(cmd, b)
+				return verifyAudit(cmd, b, kept)
 			})
 		},
 	}
+	cmd.Flags().StringVar(&kept, "kept", "", "NUMBER:MAC that was printed earlier: the record must still be there")
+	return cmd
 }
 
-func verifyAudit(cmd *cobra.Command, b *backend) error {
+func verifyAudit(cmd *cobra.Command, b *backend, kept string) error {
 	v, err := audit.Verify(cmd.Context(), b.store, b.chainKey, nil)
 	if authn.KindOf(err) == authn.Untrusted {
 		return fmt.Errorf("the audit is not what was written: %w\n"+
@@ -133,6 +136,9 @@ func verifyAudit(cmd *cobra.Command, b *backend) error {
 		fmt.Fprintf(cmd.OutOrStdout(), "restarted: %s\n", breakLine(broken))
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "ok: %d record(s), up to number %d, mac %x\n", v.Records, v.Seq, v.MAC)
+	if kept != "" {
+		return b.holdsKept(cmd.Context(), v, kept)
+	}
 	return nil
 }
 

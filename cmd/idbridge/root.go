@@ -81,7 +81,7 @@ Exit codes: 0 done; 1 a check or the work failed; 2 the command line or the conf
 	})
 	root.AddCommand(newServe(s), newDemo(), newPlatform(), newCheck(s), newExplain(s), newConfig(s), newProviders(s), newUsers(s), newMFA(s),
 		newBreakGlass(s), newSAML(s), newAudit(s), newKeys(s), newVersion())
-	root.AddCommand(newUnlock(s), newWebhooks(s), newExpiry(s))
+	root.AddCommand(newUnlock(s), newWebhooks(s), newExpiry(s), newBackup(s), newRestored(s))
 	return root
 }
 

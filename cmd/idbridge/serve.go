@@ -60,6 +60,9 @@ func serve(ctx context.Context, c Config, stderr io.Writer, ready func(net.Addr)
 		return err
 	}
 	defer ground.Close()
+	if err := ground.refuseCopy(ctx); err != nil {
+		return err
+	}
 	housekeeping, stop := context.WithCancel(ctx)
 	var runs sync.WaitGroup
 	defer func() {
