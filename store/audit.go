@@ -18,13 +18,12 @@ const (
 		source, duration, detail, mac`
 	auditWidth  = 17
 	selectAudit = `SELECT ` + auditColumns + ` FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`
-	// The newest of a user's records behind $2, which is where the index ends, or in it: the audit itself has no index by user, as
-	// each would cost every sign-in.
-	selectAuditOf = `SELECT ` + auditColumns + ` FROM audit WHERE it_user = $1
-		AND seq > (SELECT COALESCE(MAX(seq), 0) FROM audit) - $2 AND seq > $3 ORDER BY seq DESC LIMIT $4`
-	selectIndexedOf = `SELECT ` + auditColumns + ` FROM audit WHERE it_user = $1
-		AND seq > (SELECT COALESCE(MAX(seq), 0) FROM audit) - $2 AND seq <= $3 AND seq IN (SELECT k.seq FROM
-		(SELECT n.seq FROM audit_names n WHERE n.name = $4 ORDER BY n.time DESC, n.seq DESC LIMIT $5) k) ORDER BY seq DESC LIMIT $6`
+	// The newest of a user's records behind $2, where the index ends, or in the index: the audit itself has none by user, as each
+	// would cost every sign-in.
+	selectAuditOf   = `SELECT ` + auditColumns + ` FROM audit WHERE it_user = $1 AND seq > $2 ORDER BY seq DESC LIMIT $3`
+	selectIndexedOf = `SELECT ` + auditColumns + ` FROM audit WHERE it_user = $1 AND seq IN (SELECT k.seq FROM
+		(SELECT n.seq FROM audit_names n WHERE n.name = $2 ORDER BY n.time DESC, n.seq DESC LIMIT $3) k
+		WHERE k.seq > $4 AND k.seq <= $5) ORDER BY seq DESC LIMIT $6`
 	// Without its row the head is that of the last record, unsealed: a head that was removed is not an empty chain.
 	selectAuditHead = `SELECT h.key_id, COALESCE(h.seq, m.last, 0), h.mac, COALESCE(h.purged_seq, 0), h.purged_mac, h.seal
 		FROM (SELECT MAX(seq) AS last FROM audit) m
@@ -109,14 +108,15 @@ func (s *Store) RecordsOf(ctx context.Context, user string, among, limit int) (l
 	if err != nil {
 		return nil, err
 	}
+	oldest := at.Place + at.Behind - int64(among)
 	add := func(scan func(...any) error) error {
 		row, err := scanAudit(scan)
 		list = append(list, row.Record)
 		return err
 	}
-	err = s.each(ctx, selectAuditOf, []any{user, among, at.Place, limit}, add)
+	err = s.each(ctx, selectAuditOf, []any{user, max(at.Place, oldest), limit}, add)
 	if left := limit - len(list); err == nil && left > 0 {
-		err = s.each(ctx, selectIndexedOf, []any{user, among, at.Place, []byte(insight.Name(user)), lookAt, left}, add)
+		err = s.each(ctx, selectIndexedOf, []any{user, []byte(insight.Name(user)), lookAt, oldest, at.Place, left}, add)
 	}
 	return list, err
 }

@@ -131,11 +131,15 @@ func (s *Store) Users(ctx context.Context, f itusers.Filter) ([]itusers.User, er
 	return selectUsers(ctx, s, f)
 }
 
-// CountUsers counts IT users, for an overview.
+// CountUsers counts IT users, for an overview. Those without something are those who are active, less all who have it, and those of
+// them who are not active: nobody but these few is looked up.
 func (s *Store) CountUsers(ctx context.Context) (c itusers.Counts, err error) {
-	const query = `SELECT COUNT(*), COALESCE(SUM(1 - u.active), 0),
-		COALESCE(SUM(CASE WHEN u.active = 1 AND NOT ` + linked + ` THEN 1 ELSE 0 END), 0),
-		COALESCE(SUM(CASE WHEN u.active = 1 AND NOT ` + enrolled + ` THEN 1 ELSE 0 END), 0) FROM it_users u`
+	const query = `SELECT a.users, a.inactive,
+		a.users - a.inactive - (SELECT COUNT(DISTINCT it_user) FROM links)
+			+ (SELECT COUNT(*) FROM it_users u WHERE u.active = 0 AND ` + linked + `),
+		a.users - a.inactive - (SELECT COUNT(DISTINCT it_user) FROM factors WHERE confirmed > 0)
+			+ (SELECT COUNT(*) FROM it_users u WHERE u.active = 0 AND ` + enrolled + `)
+		FROM (SELECT COUNT(*) AS users, COALESCE(SUM(1 - active), 0) AS inactive FROM it_users) a`
 	_, err = s.get(ctx, query, nil, &c.All, &c.Inactive, &c.Unlinked, &c.NoFactor)
 	return c, err
 }
