@@ -29,7 +29,7 @@ test lint: export GOFLAGS += $(UNWATCHED) # lint, so that what it compiles need 
 test: test-setup ## set up and run every test, with the race detector
 	$(GO) test -race -p 3 -timeout 20m ./... # tests wait a lot: for servers, and for what must not come
 
-bench: test-setup ## measure idbridge beside raw go-ldap, on slapd and on Samba, the portal, and a SAML answer beside crewjam/saml
+bench: test-setup ## measure idbridge beside raw go-ldap, on slapd and on Samba, the portal, administration, and a SAML answer beside crewjam/saml
 	$(GO) run ./bench
 	@$(GO) test -run '^$$' -bench 'Judge|Crewjam' ./providers/saml | awk '/^Benchmark/ {print} /Judge/ {ours = $$3} \
 		/Crewjam/ {theirs = $$3} END {printf "a SAML answer: crewjam/saml takes %.1f times as long\n", theirs / ours}'

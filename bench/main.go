@@ -1,7 +1,8 @@
 // Command bench measures idbridge beside raw go-ldap, on one machine in one run: a real slapd with 10,000 users, the real
 // program over SOAP with the durable audit on, 16 and 64 callers; then sign-ins at the portal with SQLite and with PostgreSQL;
-// then an Active Directory domain controller. It prints logins a second, percentiles, processor time, memory, and the ratios;
-// docs/performance.md keeps the figures. It needs what make test-setup installs.
+// then administration of 100,000 IT users and 5 million records, on both; then an Active Directory domain controller. It prints
+// logins a second, percentiles, processor time, memory, and the ratios; docs/performance.md keeps the figures. It needs what make
+// test-setup installs.
 package main
 
 import (
@@ -22,6 +23,10 @@ type options struct {
 	domain  bool
 	portal  bool
 	profile string
+
+	admin     bool
+	itUsers   int
+	auditRows int
 }
 
 func main() {
@@ -33,6 +38,9 @@ func main() {
 		"the last one before the next number of callers has a cold pass and the warm load")
 	flag.BoolVar(&o.domain, "ad", true, "measure Active Directory too: Samba, which needs root for its ports")
 	flag.BoolVar(&o.portal, "portal", true, "measure sign-ins with password and code at the portal too, with SQLite and PostgreSQL")
+	flag.BoolVar(&o.admin, "admin", true, "measure administration too, with SQLite and PostgreSQL, and sign-ins beside a sync")
+	flag.IntVar(&o.itUsers, "it-users", 100_000, "IT users for -admin, not fewer than -users")
+	flag.IntVar(&o.auditRows, "audit-rows", 5_000_000, "records of the audit for -admin")
 	floor := flag.String("floor", "", "for bench itself: be the server of the rows \"floor\", as FILE says")
 	callers := flag.String("callers", "16,64", "numbers of concurrent callers")
 	flag.Parse()
@@ -75,6 +83,13 @@ func run(o options) (err error) {
 		if err := b.comparePortal(); err != nil {
 			return err
 		}
+	}
+	if o.admin {
+		reached, err := b.compareAdmin()
+		if err != nil {
+			return err
+		}
+		all = append(all, reached...)
 	}
 	if o.domain {
 		counted, err := b.compareDomain(o.callers[0])

@@ -49,7 +49,7 @@ func selectUsers(ctx context.Context, r reader, f itusers.Filter) (users []ituse
 const longList = 512
 
 // once selects keys a single time, as a list for the statements that follow: a search may have to look at everybody. The list has
-// one of three lengths, because each text of a statement stays prepared.
+// one of four lengths, because each text of a statement stays prepared.
 func once(ctx context.Context, r reader, query string, args []any) (list string, keys []any, err error) {
 	err = r.each(ctx, query, args, func(scan func(...any) error) error {
 		var key string
@@ -60,7 +60,7 @@ func once(ctx context.Context, r reader, query string, args []any) (list string,
 	if err != nil || len(keys) == 0 {
 		return "", nil, err
 	}
-	for _, n := range []int{1, 64, longList} {
+	for _, n := range []int{1, 64, 256, longList} {
 		for len(keys) <= n {
 			if len(keys) == n {
 				return strings.Trim(tuples(1, n), "()"), keys, nil
