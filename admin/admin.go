@@ -46,6 +46,7 @@ type Config struct {
 	Ends          func(context.Context) []Ending // of certificates and secrets
 	Sources       Sources
 	Coverage      Coverer
+	Webhooks      Webhooks
 	Keeper        Keeper
 	Leases        insight.Leases                 // let one job of a kind go on at a time, over all nodes
 	Background    func(do func(context.Context)) // runs what outlives its request, until the process ends
@@ -97,7 +98,7 @@ func New(c Config) (*Admin, error) {
 func (c Config) complete() bool {
 	whole := c.Count != nil && c.Accounts != nil && c.Throttle != nil && c.Journal != nil && c.Insight.Finder != nil && c.Counts != nil
 	parts := c.Configuration != nil && c.Proposals != nil && c.Blocks.BlockStore != nil && c.Ends != nil && c.Sources != nil &&
-		c.Coverage != nil && c.Keeper != nil && c.Leases != nil && c.Background != nil
+		c.Coverage != nil && c.Webhooks != nil && c.Keeper != nil && c.Leases != nil && c.Background != nil
 	return len(c.AllowFrom) > 0 && len(c.Roles) > 0 && whole && parts
 }
 

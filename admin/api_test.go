@@ -98,8 +98,10 @@ func examples() map[string]called {
 		"changeConfiguration": {"/configuration", `{"base":2,"text":"x: 1","comment":"because"}`, nil},
 		"listBlocks":          {"/blocks", "", blockUwe}, "forgetBlock": {"/blocks/forget", `{"key":"address:192.0.2.0/32"}`, nil}, "listEndings": {"/endings", "", nil},
 		"listSources": {"/sources", "", nil}, "runSource": {"/sources/lifetime/runs", `{"dry_run":true}`, nil}, "cover": {"/coverage", `{}`, nil},
-		"showJob":       {"/jobs/{job}", "", nil},
-		"confirmImport": {"/imports/{upload}/confirm", `{}`, nil},
+		"listWebhooks": {"/webhooks", "", nil}, "testWebhook": {"/webhooks/siem/test", `{}`, nil},
+		"resendWebhooks": {"/webhooks/resend", `{"id":"user.locked-1"}`, nil},
+		"showJob":        {"/jobs/{job}", "", nil},
+		"confirmImport":  {"/imports/{upload}/confirm", `{}`, nil},
 	}
 }
 

@@ -126,6 +126,6 @@ func gallery() []picture {
 		{"import", "/users/import"}, {"missing", "/nothing"},
 		{"audit", "/audit"}, {"audit-more", "/audit?id=the-correlation-id"}, {"explain", "/audit/explain?id=refused"}, {"charts", "/charts"}, {"blocked", "/blocked"}, {"endings", "/endings"}, {"sources", "/sources"}, {"coverage", "/coverage"},
 		{"providers", "/providers"}, {"provider", "/providers/edit?id=corp"}, {"provider-new", "/providers/edit?kind=ldap"}, {"config-text", "/providers/text"},
-		{"versions", "/providers/versions"},
+		{"versions", "/providers/versions"}, {"webhooks", "/webhooks"},
 	}
 }

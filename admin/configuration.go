@@ -19,6 +19,8 @@ import (
 type Configuration interface {
 	// Look tells what is in force, and asks each provider whether it works.
 	Look(ctx context.Context) (State, error)
+	// InForce is the number of the version in force on this node; 0: the file.
+	InForce() int64
 	// Form is what a provider can be told: of one that there is, by its id, with its values; of a new one of that kind.
 	Form(ctx context.Context, id, kind string) (Form, error)
 	// Text is the newest version as YAML, secrets masked.

@@ -332,6 +332,7 @@ type versionsView struct {
 	NextPage string
 	Editable bool
 	Newest   int64
+	InForce  int64 // on the node that answers
 }
 
 func (c *call) showVersions() error {
@@ -343,7 +344,7 @@ func (c *call) showVersions() error {
 	if err != nil {
 		return err
 	}
-	view := versionsView{shell: c.shell("/providers"), Versions: list, Editable: c.role >= Administrator}
+	view := versionsView{shell: c.shell("/providers"), Versions: list, InForce: c.Configuration.InForce(), Editable: c.role >= Administrator}
 	if len(newest) > 0 {
 		view.Newest = newest[0].Number
 	}

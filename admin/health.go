@@ -49,6 +49,9 @@ type SourceInfo struct {
 	Every    float64       `json:"interval_seconds" doc:"0: only when it is asked for"`
 }
 
+// Minutes is how often it runs by itself; 0: not at all.
+func (s SourceInfo) Minutes() int { return int(s.Interval.Minutes()) }
+
 // SourceList are all sources, each with its newest runs.
 type SourceList struct {
 	Sources []SourceRuns `json:"sources"`

@@ -33,6 +33,8 @@ func newManaged() *managed {
 		{Number: 1, Time: at, Author: "os:root", Comment: "taken over from idbridge.yaml"}}}
 }
 
+func (m *managed) InForce() int64 { return 2 }
+
 func (m *managed) Look(context.Context) (admin.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -30,7 +30,7 @@ func (p page) pattern() string {
 // pages is every page that there is.
 func pages() []page {
 	return slices.Concat([]page{{method: "GET", path: "/", role: Viewer, act: (*call).overview}}, userPages(), auditPages(),
-		configurationPages(), healthPages())
+		configurationPages(), healthPages(), webhookPages())
 }
 
 // isPage tells whether people may be led to a path after signing in.
@@ -245,7 +245,8 @@ func (c *call) shell(part string) shell {
 // parts are the parts of the administration, in their order.
 var parts = []struct{ path, key string }{{"/", "admin.nav.overview"}, {"/users", "admin.nav.users"}, {"/providers",
 	"admin.nav.providers"}, {"/sources", "admin.nav.sources"},
-	{"/audit", "admin.nav.audit"}, {"/charts", "admin.nav.charts"}, {"/blocked", "admin.nav.blocked"}, {"/endings", "admin.nav.endings"}}
+	{"/audit", "admin.nav.audit"}, {"/charts", "admin.nav.charts"}, {"/blocked", "admin.nav.blocked"}, {"/endings", "admin.nav.endings"},
+	{"/webhooks", "admin.nav.webhooks"}}
 
 var roleText = map[Role]string{None: "admin.role.viewer", Viewer: "admin.role.viewer", Operator: "admin.role.operator",
 	Administrator: "admin.role.administrator"}

@@ -41,5 +41,6 @@ func operations() []operation {
 				}
 				return c.whoAmI(struct{}{})
 			}).with(func(o *operation) { o.free = true }),
-	}, userOperations(), importOperations(), auditOperations(), configurationOperations(), healthOperations())
+	}, userOperations(), importOperations(), auditOperations(), configurationOperations(), healthOperations(),
+		webhookOperations())
 }

@@ -17,7 +17,7 @@ var notices = map[string]string{
 	"saved": "admin.notice.saved", "added": "admin.notice.added", "disabled": "admin.notice.disabled", "enabled": "admin.notice.enabled",
 	"linked": "admin.notice.linked", "unlinked": "admin.notice.unlinked", "reset": "admin.notice.reset", "ended": "admin.notice.ended",
 	"revoked": "admin.notice.revoked", "unlocked": "admin.notice.unlocked", "imported": "admin.notice.imported",
-	"applied": "admin.notice.applied",
+	"applied": "admin.notice.applied", "taken": "admin.notice.taken", "resent": "admin.notice.resent",
 }
 
 // userAction is something that is done to one IT user after a question.

@@ -48,6 +48,8 @@ const (
 	SignInTested     = "sign-in tested"         // by an administrator; nothing came of it
 	Expiring         = "expiring"               // certificates and secrets that end soon; once a day
 	Restored         = "backup restored"        // an older copy of the database is in place
+	WebhookTested    = "webhook tested"         // by an administrator, and whether it was taken
+	WebhookResent    = "webhook messages resent"
 	Purged           = "audit purged"
 	Restarted        = "audit restarted" // by Restart; a record of Event with this action restarts nothing
 )

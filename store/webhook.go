@@ -114,9 +114,10 @@ func (s *Store) SettleMessage(ctx context.Context, m webhook.Message) error {
 	})
 }
 
-// WebhookMessages are the messages of a state, the newest first, at most limit.
+// WebhookMessages are the messages of a state, of all states where it is empty, the newest first, at most limit.
 func (s *Store) WebhookMessages(ctx context.Context, state webhook.State, limit int) (list []webhook.Message, err error) {
-	const query = `SELECT ` + messageColumns + ` FROM webhook_messages WHERE state = $1 ORDER BY created DESC, endpoint, id LIMIT $2`
+	const query = `SELECT ` + messageColumns + ` FROM webhook_messages WHERE ($1 = '' OR state = $1)
+		ORDER BY created DESC, endpoint, id LIMIT $2`
 	err = s.each(ctx, query, []any{string(state), limit}, func(scan func(...any) error) error {
 		m, err := scanMessage(scan)
 		list = append(list, m)

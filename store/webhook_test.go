@@ -75,6 +75,9 @@ func testMessages(t *testing.T, open opener) {
 	if dead, err := two.WebhookMessages(t.Context(), webhook.Dead, 10); err != nil || len(dead) != 1 || dead[0].Trouble != m.Trouble {
 		t.Errorf("%+v, %v", dead, err)
 	}
+	if all, err := two.WebhookMessages(t.Context(), "", 100); err != nil || len(all) < 2 {
+		t.Errorf("of every state: %d, %v", len(all), err)
+	}
 	if n, err := two.ResendMessages(t.Context(), "no such message", now); err != nil || n != 0 {
 		t.Errorf("%d, %v", n, err)
 	}

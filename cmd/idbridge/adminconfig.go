@@ -50,6 +50,9 @@ func (m managing) Look(ctx context.Context) (admin.State, error) {
 	return s, nil
 }
 
+// InForce implements admin.Configuration.
+func (m managing) InForce() int64 { return m.version }
+
 // checks asks all providers at once whether they work.
 func (m managing) checks(ctx context.Context, states []admin.ProviderState) {
 	ctx, cancel := context.WithTimeout(ctx, lookWithin)

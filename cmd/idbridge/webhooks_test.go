@@ -9,10 +9,40 @@ import (
 	"testing"
 	"time"
 
+	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/testenv"
 	"github.com/idbridge/idbridge/webhook"
 )
+
+// TestWebhooksOfTheAdministratorsDoor: of an address they see the host only, and a test is sent as messages are.
+func TestWebhooksOfTheAdministratorsDoor(t *testing.T) {
+	status := http.StatusOK
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		if err := webhook.Verify(authn.Secret(testSecret), r.Header.Get(webhook.HeaderSignature), text, time.Now()); err != nil ||
+			r.URL.Path != "/secret-part" || !strings.Contains(string(text), "admin:ann") {
+			t.Errorf("%v: %s %s", err, r.URL, text)
+		}
+		w.WriteHeader(status)
+	}))
+	t.Cleanup(target.Close)
+	h := hooksOf{&backend{config: Config{Webhooks: []WebhookConfig{{ID: "soc", URL: target.URL + "/secret-part", Secret: testSecret, Timeout: time.Minute}}}}}
+	if list := h.Endpoints(); len(list) != 1 || "http://"+list[0].Host != target.URL {
+		t.Errorf("%+v", list)
+	}
+	record := audit.Record{Time: time.Now(), ID: "id", Action: audit.WebhookTested, Actor: "admin:ann"}
+	if err := h.Send(t.Context(), "soc", record); err != nil {
+		t.Error(err)
+	}
+	status = http.StatusForbidden
+	if err := h.Send(t.Context(), "soc", record); err == nil || strings.Contains(err.Error(), "secret-part") {
+		t.Errorf("%v", err)
+	}
+	if err := h.Send(t.Context(), "nobody", record); err == nil {
+		t.Error("sent to nobody")
+	}
+}
 
 // TestWebhookAfterKill kills the program with SIGKILL in the middle of a message: the one that is started after it sends the
 // same message again, signed anew.
