@@ -3,9 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"crypto/rand"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -195,16 +193,11 @@ func TestRestorePostgreSQL(t *testing.T) {
 	if err == nil || m == "" {
 		t.Fatalf("%v: %s", err, said)
 	}
-	shell := func(command string) {
-		if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", command, err, out)
-		}
-	}
-	x.underLoad(func() { shell(m) })
+	x.underLoad(func() { x.shell(m, "") })
 	x.goOn()
 	x.store = "driver: postgres\n  dsn: " + server.NewDatabase(t)
 	x.comeBack(func(string) {
-		shell(fmt.Sprintf("pg_restore --exit-on-error --no-owner --dbname='%s' %s", strings.TrimPrefix(x.store, "driver: postgres\n  dsn: "), copied))
+		x.shell("pg_restore --exit-on-error --no-owner --dbname='"+strings.TrimPrefix(x.store, "driver: postgres\n  dsn: ")+"' "+copied, "")
 	})
 	x.restored()
 	x.works()
