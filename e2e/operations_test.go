@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"bytes"
-	"crypto/rand"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -54,19 +53,9 @@ func newDisaster(t *testing.T, store string) *disaster {
 	x.factor = b.enrol(x.user)
 	x.node = b.serve()
 	x.person = x.door.person()
-	x.person.post("/login", "username", testenv.SlapdUser(42), "password", testenv.SlapdPassword(testenv.SlapdUser(42)))
-	x.token = x.newToken()
+	x.person.post("/login", "username", testenv.SlapdUser(43), "password", testenv.SlapdPassword(testenv.SlapdUser(43)))
+	x.token = x.tokenOf(testenv.SlapdUser(42))
 	return x
-}
-
-func (x *disaster) newToken() string {
-	x.t.Helper()
-	page := strings.ReplaceAll(x.person.post("/account/tokens", "once", rand.Text()), "<wbr>", "")
-	token := tokenText.FindString(page)
-	if a := x.must(x.node, testenv.SlapdUser(42), token); !a.Success {
-		x.t.Fatalf("with the token %q: %+v\n%s", token, a, x.node.Output())
-	}
-	return token
 }
 
 // underLoad copies in the middle of sign-ins, none of which may fail.
@@ -114,7 +103,7 @@ func (x *disaster) restored() {
 	config := x.configure(1, 2)
 	said := x.run("", "restored", "--reason", "disk failed, ticket 4711", "--config", config)
 	x.step = time.Now().Unix() / 30
-	for _, want := range []string{"1 session(s), 1 sign-in token(s)", "10 recovery code(s)", "codes of 1 authenticator app(s) are good again in a minute"} {
+	for _, want := range []string{"2 session(s), 1 sign-in token(s)", "10 recovery code(s)", "codes of 1 authenticator app(s) are good again in a minute"} {
 		if !strings.Contains(said, want) {
 			x.t.Errorf("restored does not say %q:\n%s", want, said)
 		}
@@ -201,4 +190,56 @@ func TestRestorePostgreSQL(t *testing.T) {
 	})
 	x.restored()
 	x.works()
+}
+
+// TestKeyRotation does what docs/operations.md says of keys, on two nodes that sign people in meanwhile. Afterwards nothing
+// needs the old key.
+func TestKeyRotation(t *testing.T) {
+	t.Parallel()
+	documented(t, "`idbridge keys generate --id NEW`", "`idbridge keys rotate`")
+	b := emptyBridge(t)
+	b.slapd = testenv.Slapd(t, testenv.SlapdConfig{Users: usersInDirectory + 1})
+	b.urls, b.extra = []string{b.slapd.URL}, "managed: store\n"
+	b.providers = func() string { return b.ldapProvider() + "  - {id: glass, type: local, match: {pattern: 'bg-.+'}}\n" }
+	b.importUsers()
+	config, user := b.configure(1, 2), testenv.SlapdUser(usersInDirectory)
+	b.run("", "users", "import", "--config", config, b.write("more.csv", "username,active,id:production\n"+user+",true,1100\nbg-ann,true,77\n"))
+	b.run("", "breakglass", "add", "--config", config, "bg-ann")
+	factor := b.enrol(user)
+	old := b.read("master.key")
+	first, second := b.serve(), b.serve()
+	signIn := func(n *node) {
+		t.Helper()
+		if a := b.must(n, user, testenv.SlapdPassword(user)+factor.next()); !a.Success || a.UserID != 1100 {
+			t.Errorf("with the second factor: %+v\n%s", a, n.Output())
+		}
+	}
+
+	fresh := b.run("", "keys", "generate", "--id", "fresh")
+	b.write("master.key", fresh+old)
+	_, stop := b.signingIn(second)
+	first.Stop()
+	first = b.serve()
+	stop()
+	_, stop = b.signingIn(first)
+	second.Stop()
+	second = b.serve()
+	said := b.run("", "keys", "rotate", "--config", config)
+	b.write("master.key", fresh)
+	third := b.serve()
+	stop()
+	if said != "4 secret(s) sealed anew under key fresh\n" { // the audit's key, the factor, the version, the account
+		t.Error(said)
+	}
+	second.Stop()
+	signIn(third)
+	b.verifyAudit()
+	if text := b.run("", "config", "show", "--config", config); !strings.Contains(text, "type: ldap") {
+		t.Errorf("the version cannot be read:\n%s", text)
+	}
+	b.run("", "breakglass", "activate", "--config", config, "bg-ann", "--for", "1h")
+	b.write("master.key", old)
+	if out, err := b.try("audit", "verify", "--config", config); err == nil || !strings.Contains(out, "is this the key file the store was made with?") {
+		t.Errorf("the old key still opens something: %v\n%s", err, out)
+	}
 }

@@ -394,8 +394,14 @@ func TestPortalBreakGlass(t *testing.T) {
 	b.run("", "users", "import", "--config", config, b.write("glass.csv", "username,active,id:production\nbg-alice,true,77\n"))
 	first := regexp.MustCompile(`only now: (\S+)`).FindStringSubmatch(b.run("", "breakglass", "add", "--config", config, "bg-alice"))
 	e := b.enrol("bg-alice")
+	b.importUsers()
 	d.node = b.serve()
+	token := d.tokenOf(testenv.SlapdUser(3))
 	b.slapd.Kill()
+	d.saysThatAllIsDown()
+	if a := d.must(d.node, testenv.SlapdUser(3), token); !a.Success {
+		t.Errorf("with a token from before: %+v\n%s", a, d.node.Output())
+	}
 	p := d.browser(chromium.Options{})
 	if status := d.enter(p, "bg-alice", first[1]); status != http.StatusUnauthorized {
 		t.Errorf("outside of its window: status %d", status)
@@ -421,6 +427,40 @@ func TestPortalBreakGlass(t *testing.T) {
 	if !slices.ContainsFunc(d.audit(), func(r record) bool { return r.Action == "break-glass portal sign-in" && r.Kind == "ok" }) ||
 		!strings.Contains(d.node.Output(), "break-glass sign-in") {
 		t.Error("it was not loud")
+	}
+	b.slapd.Restart(t)
+	b.await("people sign in again, without a restart", func() bool {
+		return b.must(d.node, testenv.SlapdUser(1), testenv.SlapdPassword(testenv.SlapdUser(1))).Success
+	})
+	b.await("it is said that all is well", func() bool { return strings.Contains(b.operators(d.node, "/readyz"), "provider corp: ok\n") })
+}
+
+// tokenOf is a sign-in token of somebody who signs in at the portal.
+func (d *door) tokenOf(user string) string {
+	d.t.Helper()
+	person := d.person()
+	person.post("/login", "username", user, "password", testenv.SlapdPassword(user))
+	token := tokenText.FindString(strings.ReplaceAll(person.post("/account/tokens", "once", rand.Text()), "<wbr>", ""))
+	if a := d.must(d.node, user, token); !a.Success {
+		d.t.Fatalf("with the token %q: %+v\n%s", token, a, d.node.Output())
+	}
+	return token
+}
+
+// saysThatAllIsDown holds what docs/operations.md says of that against a node.
+func (d *door) saysThatAllIsDown() {
+	d.t.Helper()
+	if a := d.must(d.node, testenv.SlapdUser(1), testenv.SlapdPassword(testenv.SlapdUser(1))); a.Success || !strings.Contains(a.Message, "try again") {
+		d.t.Errorf("with every directory down: %+v", a)
+	}
+	d.waitReady(d.node, d.node.metrics+"/readyz") // a node that is taken out of rotation could not even say "try again"
+	d.await("the directory is told to be down", func() bool {
+		text := d.operators(d.node, "/readyz")
+		return strings.Contains(text, "provider corp: ") && !strings.Contains(text, "provider corp: ok") && strings.Contains(text, "store: ok")
+	})
+	const unanswered = `idbridge_sign_ins_total\{environment="production",kind="unavailable",provider="corp"\}`
+	if n := d.metric(d.node, unanswered); n != 1 {
+		d.t.Errorf("%v sign-ins without an answer are counted", n)
 	}
 }
 

@@ -142,6 +142,7 @@ func (s *Store) Reopen(ctx context.Context, now time.Time, step int64, spare boo
 		{&r.Logins, `DELETE FROM logins`, nil},
 		{&r.Sessions, `DELETE FROM sessions`, nil},
 		{new(int64), `DELETE FROM saml_sessions`, nil},
+		{new(int64), `DELETE FROM kept`, nil},
 		{&r.Tokens, `UPDATE tokens SET revoked = $1 WHERE revoked = 0 AND expires > $1`, []any{micros(now)}},
 		{&r.Invitations, `DELETE FROM invites`, nil},
 		{&r.BreakGlass, `UPDATE local_accounts SET active_until = 0 WHERE active_until > $1`, []any{micros(now)}},
