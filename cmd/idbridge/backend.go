@@ -33,6 +33,7 @@ type backend struct {
 	version  int64                 // of the configuration's managed part; 0 where that is the file's
 	look     func(context.Context) // applies a version that has just been saved; nil in commands, which serve nobody
 	before   *authn.Service        // whose place a new service takes
+	lends    lending               // providers of the generation before, then of its own
 	address  *authn.Throttle       // of failed attempts by address, at the portal
 
 	trouble func(version int64) string         // why a version is not in force, on a node that serves; may be nil

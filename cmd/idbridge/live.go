@@ -143,7 +143,7 @@ func (l *live) begin(ctx context.Context) error {
 func (l *live) apply(b *backend) error {
 	before := l.current.Load()
 	if before != nil {
-		b.before = before.service
+		b.before, b.lends = before.service, before.lends
 	}
 	g := &generation{since: time.Now()}
 	b.beside = l.beside(g)

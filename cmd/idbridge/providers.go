@@ -14,7 +14,8 @@ import (
 
 // kind is a type of provider: its settings in the configuration file, and what makes one of them.
 type kind struct {
-	settings any // the zero value
+	settings any  // the zero value
+	lends    bool // it depends on its own settings alone, and has connections: see lent
 	make     func(id, label string, settings any, route authn.Route) (authn.Provider, error)
 }
 
@@ -48,11 +49,11 @@ func providers(on footing) map[string]kind {
 		on.saml = saml.NewServiceProvider(saml.Surroundings{})
 	}
 	return map[string]kind{
-		"activedirectory": provider(activedirectory.New),
+		"activedirectory": provider(activedirectory.New).lending(),
 		"azuread": provider(func(id, label string, c azuread.Config, route authn.Route) (authn.Provider, error) {
 			return azuread.New(id, label, c, route, azuread.Surroundings{PublicURL: on.portal, Doors: on.doors, SAML: on.saml})
 		}),
-		"ldap": provider(ldap.New),
+		"ldap": provider(ldap.New).lending(),
 		breakGlass: provider(func(id, label string, c local.Config, route authn.Route) (authn.Provider, error) {
 			return local.New(id, label, c, route, on.rows, on.ring)
 		}),
@@ -76,6 +77,11 @@ func provider[C any](construct func(id, label string, c C, route authn.Route) (a
 	}}
 }
 
+func (k kind) lending() kind {
+	k.lends = true
+	return k
+}
+
 // byBrowser tells whether people choose the provider in the portal, and never type a name that belongs to it.
 func (p ProviderConfig) byBrowser() bool {
 	entra, ok := p.Settings.(azuread.Config)
@@ -96,17 +102,25 @@ func (p ProviderConfig) route() authn.Route {
 
 // makeProviders makes all of them, in the order of the file. It dials nothing.
 func makeProviders(c Config, on footing) (list []authn.Provider, fallback string, err error) {
+	_, list, fallback, err = makeOrTake(c, on, nil)
+	return list, fallback, err
+}
+
+// makeOrTake is makeProviders that takes those of the generation before which are as they were.
+func makeOrTake(c Config, on footing, before lending) (all lending, list []authn.Provider, fallback string, err error) {
 	on.portal, on.doors = c.portalURL(), c.otherDoors()
 	table := providers(on)
 	for i, p := range c.Providers {
-		made, err := table[p.Type].make(p.ID, p.label(), p.Settings, p.route())
+		kind := table[p.Type]
+		one, err := before.take(p, kind, func() (authn.Provider, error) { return kind.make(p.ID, p.label(), p.Settings, p.route()) })
 		if err != nil {
-			return nil, "", usageError{fmt.Errorf("providers[%d]: %w", i, err)}
+			closeProviders(list)
+			return nil, nil, "", usageError{fmt.Errorf("providers[%d]: %w", i, err)}
 		}
 		if p.Match.Default {
 			fallback = p.ID
 		}
-		list = append(list, made)
+		all, list = append(all, one), append(list, one.provider)
 	}
-	return list, fallback, nil
+	return all, list, fallback, nil
 }

@@ -34,10 +34,20 @@ type bridge struct {
 
 func newBridge(b *backend, m *metrics, log *slog.Logger) (*bridge, error) {
 	b.saml = b.serviceProvider(true, log)
-	list, fallback, err := makeProviders(b.config, b.footing())
+	lends, list, fallback, err := makeOrTake(b.config, b.footing(), b.lends)
 	if err != nil {
 		return nil, err
 	}
+	b.lends = lends
+	w, err := b.bridge(m, log, list, fallback)
+	if err != nil {
+		closeProviders(list)
+	}
+	return w, err
+}
+
+// bridge wires the product around its providers.
+func (b *backend) bridge(m *metrics, log *slog.Logger, list []authn.Provider, fallback string) (*bridge, error) {
 	service, err := newService(b, m, log, list, fallback)
 	if err != nil {
 		return nil, err
