@@ -157,7 +157,7 @@ type RunOptions struct {
 	Dry      bool           // report only; nothing is kept of the run
 	Allow    int            // so many changes are allowed, whatever the limit: what a dry run has shown
 	Adopt    bool           // users are known by their names, whatever the source called them before
-	Gentle   bool           // nobody waits: it takes ten times as long, and a twentieth of a machine with two cores
+	Gentle   bool           // nobody waits: it takes twenty times as long, and a fortieth of a machine with two cores
 	Progress func(Progress) // may be nil; called often
 }
 

@@ -133,7 +133,7 @@ type pace struct {
 func newPace(ctx context.Context, gentle bool) *pace {
 	p := &pace{ctx: ctx, factor: 1, since: time.Now()}
 	if gentle {
-		p.factor = 9
+		p.factor = 19
 	}
 	return p
 }

@@ -76,6 +76,7 @@ func (p *syncPlan) make(users []User, owned []Ownership) {
 func (p *syncPlan) index(users []User, owned []Ownership) {
 	p.users, p.names = make(map[string]*User, len(users)), make(map[string]string, len(users))
 	for i := range users {
+		p.pace.step()
 		p.users[users[i].Key] = &users[i]
 		p.names[authn.FoldName(users[i].Username)] = users[i].Key
 	}
@@ -90,8 +91,9 @@ func (p *syncPlan) index(users []User, owned []Ownership) {
 
 // unique refuses what the source lists twice: which of the two is right is not for us to guess.
 func (p *syncPlan) unique() (list []Listed) {
-	count := map[string]int{}
+	count := make(map[claim]int, 3*len(p.listed))
 	for i, l := range p.listed {
+		p.pace.step()
 		if l.Ref == "" {
 			p.listed[i].Ref = authn.FoldName(l.Username)
 		}
@@ -100,10 +102,11 @@ func (p *syncPlan) unique() (list []Listed) {
 		}
 	}
 	for _, l := range p.listed {
+		p.pace.step()
 		twice := ""
 		for _, c := range claimsOf(l) {
 			if count[c] > 1 {
-				twice = c
+				twice = c.words()
 			}
 		}
 		if twice != "" {
@@ -116,13 +119,26 @@ func (p *syncPlan) unique() (list []Listed) {
 	return list
 }
 
-// claimsOf is what may be listed once, in words.
-func claimsOf(l Listed) []string {
-	list := []string{"user name " + strconv.Quote(authn.FoldName(l.Username)), "reference " + strconv.Quote(l.Ref)}
+// isReference is in place of an environment's name, in a claim to a reference.
+const isReference = "\n"
+
+// claimsOf is what may be listed once.
+func claimsOf(l Listed) []claim {
+	list := []claim{{"", authn.FoldName(l.Username)}, {isReference, l.Ref}}
 	for environment, id := range l.IDs {
-		list = append(list, fmt.Sprintf("id %d on %s", id, environment))
+		list = append(list, claim{environment, strconv.Itoa(int(id))})
 	}
 	return list
+}
+
+func (c claim) words() string {
+	switch c.environment {
+	case "":
+		return "user name " + strconv.Quote(c.value)
+	case isReference:
+		return "reference " + strconv.Quote(c.value)
+	}
+	return "id " + c.value + " on " + c.environment
 }
 
 // seen keeps a user who was listed, but refused, from counting as missing.
@@ -375,6 +391,7 @@ func (p *syncPlan) take(from *draft, c claim, byKey map[string]*draft) {
 // write turns what is settled into changes and a report.
 func (p *syncPlan) write() {
 	for _, d := range p.drafts {
+		p.pace.step()
 		if d.refused == "-" { // reported already
 			continue
 		}
