@@ -17,8 +17,8 @@ import (
 )
 
 func newUsers(s *settings) *cobra.Command {
-	return group("users", "Import, list and change IT users", newUsersImport(s), newUsersList(s), newUsersShow(s), newUsersLink(s),
-		newUsersUnlink(s), newUsersActive(s, "disable", "Keep an IT user from signing in", false),
+	return group("users", "Import, list and change IT users", newUsersImport(s), newUsersList(s), newUsersShow(s), newUsersAdd(s),
+		newUsersSet(s), newUsersSignOut(s), newUsersLink(s), newUsersUnlink(s), newUsersActive(s, "disable", "Keep an IT user from signing in; sessions and tokens end", false),
 		newUsersActive(s, "enable", "Let an IT user sign in again", true), newUsersSync(s), newUsersSources(s),
 		newUsersCoverage(s), newUsersProvision(s), newUsersBlockedLogins(s))
 }
@@ -178,6 +178,9 @@ func listed(users []itusers.User) []listedUser {
 	list := make([]listedUser, 0, len(users))
 	for _, u := range users {
 		l := listedUser{Username: u.Username, Name: u.Name, Email: u.Email, Active: u.Active, IDs: u.IDs, Links: []listedLink{}}
+		if l.IDs == nil {
+			l.IDs = map[string]int32{} // which programs can walk through
+		}
 		for _, k := range u.Links {
 			l.Links = append(l.Links, listedLink{k.Provider, k.Subject, k.Username, k.Since})
 		}
@@ -186,10 +189,17 @@ func listed(users []itusers.User) []listedUser {
 	return list
 }
 
+// shownUser is one user as JSON.
+type shownUser struct {
+	listedUser
+	opened
+}
+
 func newUsersShow(s *settings) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use: "show USER", Short: "Show everything that is known of an IT user",
+		Use: "show USER", Short: "Show an IT user with ids, accounts, sessions and sign-in tokens",
+		Long:    "Second factors are shown by idbridge mfa list USER, sign-ins by idbridge audit search USER.",
 		Example: "  idbridge users show alice", Args: exactly("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBackend(cmd, s, func(b *backend) error {
@@ -202,7 +212,11 @@ func newUsersShow(s *settings) *cobra.Command {
 					since := l.Since.Format(time.RFC3339)
 					rows = append(rows, []string{"linked to", fmt.Sprintf("%s:%s (subject %s) since %s", l.Provider, l.Username, l.Subject, since)})
 				}
-				return show(cmd.OutOrStdout(), output, nil, rows, listed([]itusers.User{u})[0])
+				open, more, err := b.opened(cmd, u.Key)
+				if err != nil {
+					return err
+				}
+				return show(cmd.OutOrStdout(), output, nil, append(rows, more...), shownUser{listed([]itusers.User{u})[0], open})
 			})
 		},
 	}
@@ -247,7 +261,11 @@ func (b *backend) changed(cmd *cobra.Command, c itusers.Change, err error, what 
 	if err != nil {
 		return err
 	}
-	err = b.note(cmd.Context(), audit.Record{Action: audit.UserChanged, ITUser: c.After.Username, Detail: what})
+	action := audit.UserChanged
+	if c.Before.Key == "" {
+		action = audit.UserAdded
+	}
+	err = b.note(cmd.Context(), audit.Record{Action: action, ITUser: c.After.Username, Detail: what})
 	if err == nil {
 		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", printable(c.After.Username), printable(what))
 	}
