@@ -85,12 +85,8 @@ func parseIDs(texts []string) (map[string]int32, error) {
 	for _, text := range texts {
 		environment, number, ok := strings.Cut(text, "=")
 		n, err := strconv.ParseInt(number, 10, 32)
-		if number == "" {
-			n, err = 0, nil
-		} else if err != nil || n < 1 {
-			ok = false
-		}
-		if _, twice := ids[environment]; !ok || environment == "" || twice {
+		good := number == "" || err == nil && n > 0
+		if _, twice := ids[environment]; !ok || !good || environment == "" || twice {
 			return nil, usageError{fmt.Errorf("--id %q: want ENVIRONMENT=NUMBER, each environment once", text)}
 		}
 		ids[environment] = int32(n)

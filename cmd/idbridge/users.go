@@ -18,7 +18,8 @@ import (
 
 func newUsers(s *settings) *cobra.Command {
 	return group("users", "Import, list and change IT users", newUsersImport(s), newUsersList(s), newUsersShow(s), newUsersAdd(s),
-		newUsersSet(s), newUsersSignOut(s), newUsersLink(s), newUsersUnlink(s), newUsersActive(s, "disable", "Keep an IT user from signing in; sessions and tokens end", false),
+		newUsersSet(s), newUsersSignOut(s), newUsersLink(s), newUsersUnlink(s),
+		newUsersActive(s, "disable", "Keep an IT user from signing in; sessions and tokens end", false),
 		newUsersActive(s, "enable", "Let an IT user sign in again", true), newUsersSync(s), newUsersSources(s),
 		newUsersCoverage(s), newUsersProvision(s), newUsersBlockedLogins(s))
 }
