@@ -216,6 +216,11 @@ type Line struct {
 
 func (c *call) statistics(struct{}) (Statistics, error) {
 	look, _, err := c.looked()
+	return StatisticsOf(look), err
+}
+
+// StatisticsOf are the numbers of charts, for programs.
+func StatisticsOf(look insight.Overview) Statistics {
 	out := Statistics{Granted: look.Granted, Refused: look.Refused, Throttled: look.Throttled, Charts: []Graph{}}
 	for _, chart := range charts(look) {
 		g := Graph{ID: chart.ID, Title: chart.Title, Unit: chart.Unit, From: chart.From, Span: chart.Span.Seconds(), Series: []Line{}}
@@ -232,7 +237,7 @@ func (c *call) statistics(struct{}) (Statistics, error) {
 		}
 		out.Charts = append(out.Charts, g)
 	}
-	return out, err
+	return out
 }
 
 func charts(o insight.Overview) []insight.Chart {

@@ -15,7 +15,7 @@ import (
 
 func newAudit(s *settings) *cobra.Command {
 	return group("audit", "Search, explain and verify the record of decisions", newAuditTail(s), newAuditSearch(s),
-		newAuditExplain(s), newAuditExport(s), newAuditVerify(s), newAuditRestart(s))
+		newAuditExplain(s), newAuditStatistics(s), newAuditExport(s), newAuditVerify(s), newAuditRestart(s))
 }
 
 func newAuditTail(s *settings) *cobra.Command {

@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": await, "fetch": fetch, "enrol": enrolAs, "tamper": tamper, "subst": subst, "collect": collect, "saying": saying,
-			"withargument": withArgument,
+			"withargument": withArgument, "until": until,
 		},
 	})
 }
@@ -134,6 +134,20 @@ func collect(ts *testscript.TestScript, _ bool, args []string) {
 		out += m[1]
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(out), 0o600))
+}
+
+// until PATTERN COMMAND... runs a command again and again until a line of what it prints is like that.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	like := regexp.MustCompile("(?m)" + args[0])
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if like.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("never printed %s", args[0])
+		}
+	}
 }
 
 // tamper FILE STATEMENT changes the database behind the program's back.
