@@ -145,6 +145,18 @@ func TestConnectionsOfAnUnchangedProviderStay(t *testing.T) {
 		now := connectionsTo(t, slapd.URL)
 		return len(now) == len(open) && !slices.Equal(now, open)
 	})
+	// What a request has begun and does not wait for keeps its generation, though another one is in force.
+	old, end := l.current.Load(), make(chan struct{})
+	l.with(func(g *generation) { g.beside(func(context.Context) { <-end }) })
+	change(func(m *ManagedConfig) { m.Providers[0].Label += "y" })
+	if n := old.calls.Load(); n != 1 {
+		t.Errorf("%d calls are on the generation whose job goes on", n)
+	}
+	close(end)
+	l.jobs.Wait()
+	if n := old.calls.Load(); n != 0 {
+		t.Errorf("%d calls are on the generation whose job is over", n)
+	}
 	l.current.Load().leave()
 	wait(t, "all connections are gone", func() bool { return len(connectionsTo(t, slapd.URL)) == 0 })
 }
