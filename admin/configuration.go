@@ -92,6 +92,8 @@ type ProviderState struct {
 	Problem string `json:"problem" doc:"why it does not"`
 	Granted int64  `json:"granted" doc:"sign-ins within the last hour"`
 	Refused int64  `json:"refused" doc:"sign-ins within the last hour"`
+
+	Metadata time.Time `json:"metadata_read,omitzero" doc:"of SAML: when the identity provider's metadata was read"`
 }
 
 // Form is the keys of a provider with the values that it has, secrets masked.

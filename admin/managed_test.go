@@ -41,7 +41,7 @@ func (m *managed) Look(context.Context) (admin.State, error) {
 	newest := m.versions[0].Number
 	return admin.State{Managed: "store", Version: newest, Newest: newest, Since: m.versions[0].Time, Kinds: []string{"azuread", "ldap", "saml"},
 		Providers: []admin.ProviderState{{ID: "corp", Label: "Corporate directory", Kind: "ldap", Names: "*@example.com", Works: true},
-			{ID: "sso", Label: "Partner login", Kind: "saml", Problem: "the metadata of https://idp.example.com/metadata cannot be read: timeout"}}}, nil
+			{ID: "sso", Label: "Partner login", Kind: "saml", Problem: "the metadata of https://idp.example.com/metadata cannot be read: timeout", Metadata: m.versions[0].Time}}}, nil
 }
 
 func (m *managed) Form(_ context.Context, id, kind string) (admin.Form, error) {
@@ -137,7 +137,7 @@ var draftID = regexp.MustCompile(`draft=([A-Z0-9]+)`)
 func TestChangingAProvider(t *testing.T) {
 	r := newRig(t)
 	b := r.signedIn("alice")
-	b.get("/providers").wants(t, "the list", http.StatusOK, "Corporate directory", "Does not work", "timeout", "granted: 0")
+	b.get("/providers").wants(t, "the list", http.StatusOK, "Corporate directory", "Does not work", "timeout", "granted: 0", "Metadata", "read <time")
 	shown := b.get("/providers/edit?id=corp").wants(t, "the form", http.StatusOK, "ldaps://two.example.com", "A secret is set", `name="credentials[1].expires"`, "mail: email")
 	if regexp.MustCompile(`name="credentials\[2\].expires"[^>]* required`).MatchString(shown.body) {
 		t.Error("an item that is not there must be filled in")

@@ -104,8 +104,8 @@ type Provider struct {
 	// account there, how many people could be found. It tells say what takes long. Deadlines are its own.
 	Inspect func(ctx context.Context, say func(text string)) []Finding
 
-	// Ends tells when the credentials end by which we are known to the source, as far as that is known here; it asks nobody.
-	// Nil: none ends.
+	// Ends tells when the credentials end by which we are known to the source, the authorities that we know it by, and the
+	// certificates that its servers have shown when Check looked last. It asks nobody. Nil: none ends.
 	Ends func() []End
 
 	// GroupRule tells whether a group of this source can be what a rule calls it; the error says what to do about it. Nil: the

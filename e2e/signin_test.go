@@ -267,6 +267,7 @@ func TestDirectoriesComeAndGo(t *testing.T) {
 	if a := b.must(n, user, password); !a.Success {
 		t.Fatalf("%+v\n%s", a, n.Output())
 	}
+	b.saysWhatTheServersShow(n)
 	b.slapd.Kill()
 	second.Kill()
 	for range 5 {
@@ -281,6 +282,33 @@ func TestDirectoriesComeAndGo(t *testing.T) {
 			t.Fatalf("not back within a minute\n%s", n.Output())
 		}
 		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// saysWhatTheServersShow wants the same list of what ends of the metric and the command.
+func (b *bridge) saysWhatTheServersShow(n *node) {
+	b.t.Helper()
+	ends := regexp.MustCompile(`(?m)^idbridge_expiry_timestamp_seconds\{what="(.*)",where="(.*)"\} `)
+	var measured []string
+	b.await("the servers' certificates are known", func() bool {
+		measured = nil
+		for _, m := range ends.FindAllStringSubmatch(b.operators(n, "/metrics"), -1) {
+			measured = append(measured, m[2]+" "+m[1])
+		}
+		return len(measured) == 1+len(b.urls) // and ca_file
+	})
+	text, err := b.try("expiry", "--config", n.config)
+	if err == nil || !strings.Contains(text, "3 of 3 end within 30 days") { // the tests' certificates last a day
+		b.t.Errorf("%v: %s", err, text)
+	}
+	for _, one := range measured {
+		where, what, _ := strings.Cut(one, " ")
+		if !regexp.MustCompile(`(?m)^soon .* ` + where + ` +` + regexp.QuoteMeta(what) + `$`).MatchString(text) {
+			b.t.Errorf("expiry does not list %q:\n%s", one, text)
+		}
+	}
+	if text, _ := b.try("expiry", "--offline", "--config", n.config); !strings.Contains(text, "1 of 1 end within 30 days") {
+		b.t.Errorf("offline: %s", text)
 	}
 }
 

@@ -47,6 +47,9 @@ func (m managing) Look(ctx context.Context) (admin.State, error) {
 		s.Providers = append(s.Providers, admin.ProviderState{ID: p.ID, Label: p.label(), Kind: p.Type, Names: p.names(), Works: true})
 	}
 	m.checks(ctx, s.Providers)
+	for i := range s.Providers {
+		s.Providers[i].Metadata = m.saml.MetadataRead(s.Providers[i].ID)
+	}
 	return s, nil
 }
 

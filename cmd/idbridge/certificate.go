@@ -67,8 +67,6 @@ func (r *reloader) current() *tls.Config {
 	return r.config
 }
 
-func (r *reloader) expires() time.Time { return r.current().Certificates[0].Leaf.NotAfter }
-
 func stampsOf(files TLSConfig) (s [3]stamp) {
 	for i, name := range []string{files.CertFile, files.KeyFile, files.ClientCAFile} {
 		if info, err := os.Stat(name); err == nil {

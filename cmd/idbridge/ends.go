@@ -7,48 +7,45 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/admin"
 )
 
-// credentialEnds publish when what we sign in with at identity sources ends: nobody can sign in there from then on.
-type credentialEnds struct {
-	current func() []authn.Provider
-	desc    *prometheus.Desc
+// expiries publish when certificates and secrets end.
+type expiries struct {
+	list func(context.Context) []admin.Ending
+	desc *prometheus.Desc
 }
 
-func (m *metrics) credentialEnds(current func() []authn.Provider) {
-	m.registry.MustRegister(credentialEnds{current, prometheus.NewDesc("idbridge_credential_expiry_timestamp_seconds",
-		"When a credential of ours at an identity source ends.", []string{"provider", "credential"}, nil)})
+func (m *metrics) expiries(list func(context.Context) []admin.Ending) {
+	m.registry.MustRegister(expiries{list, prometheus.NewDesc("idbridge_expiry_timestamp_seconds",
+		"When a certificate or a secret ends: what, and where it is configured.", []string{"where", "what"}, nil)})
 }
 
 // Describe implements prometheus.Collector.
-func (c credentialEnds) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+func (e expiries) Describe(ch chan<- *prometheus.Desc) { ch <- e.desc }
 
 // Collect implements prometheus.Collector.
-func (c credentialEnds) Collect(ch chan<- prometheus.Metric) {
-	for _, p := range c.current() {
-		for _, e := range ends(p) {
-			ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(e.At.Unix()), p.ID, e.What)
-		}
+func (e expiries) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for _, one := range e.list(ctx) {
+		ch <- prometheus.MustNewConstMetric(e.desc, prometheus.GaugeValue, float64(one.At.Unix()), one.Where, one.What)
 	}
 }
 
-func ends(p authn.Provider) []authn.End {
-	if p.Ends == nil {
-		return nil
-	}
-	return p.Ends()
-}
-
-// warnOfEnds tells the log of credentials that end soon, at the start and once a day.
+// warnOfEnds tells the log and the audit of what ends soon, at the start and once a day.
 func (w *bridge) warnOfEnds(ctx context.Context) {
 	daily := time.NewTicker(day)
 	defer daily.Stop()
 	for {
-		for _, warning := range endWarnings(w.doctor.Providers, time.Now()) {
-			w.log.Warn(warning)
+		asked(ctx, w.doctor.Providers)
+		now := time.Now()
+		if list, bad := judged(w.endings(ctx), expirySoon, now); bad > 0 && ctx.Err() == nil {
+			for _, e := range list[:bad] { // the next one is the first
+				w.log.Warn(e.warning())
+			}
+			w.noteEnds(ctx, list[:bad], now)
 		}
-		w.noteEnds(ctx, time.Now())
 		select {
 		case <-ctx.Done():
 			return
@@ -57,14 +54,6 @@ func (w *bridge) warnOfEnds(ctx context.Context) {
 	}
 }
 
-func endWarnings(list []authn.Provider, now time.Time) (warnings []string) {
-	for _, p := range list {
-		for _, e := range ends(p) {
-			if e.At.Before(now.Add(expirySoon)) {
-				warnings = append(warnings, fmt.Sprintf("provider %s: %s ends on %s: add its successor, then remove it", p.ID, e.What,
-					e.At.Format(time.DateOnly)))
-			}
-		}
-	}
-	return warnings
+func (e expiring) warning() string {
+	return fmt.Sprintf("%s: %s ends on %s", e.Where, e.What, e.At.Format(time.DateOnly))
 }

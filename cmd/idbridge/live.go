@@ -13,8 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/authn"
-	"github.com/idbridge/idbridge/providers/saml"
 	"github.com/idbridge/idbridge/revision"
 )
 
@@ -99,12 +99,8 @@ func newLive(ctx context.Context, ground *backend, m *metrics, log *slog.Logger)
 	if err := l.begin(ctx); err != nil {
 		return nil, err
 	}
-	m.samlCertificates(func() (sp *saml.ServiceProvider) {
-		l.with(func(g *generation) { sp = g.saml })
-		return sp
-	})
-	m.credentialEnds(func() (list []authn.Provider) {
-		l.with(func(g *generation) { list = g.doctor.Providers })
+	m.expiries(func(ctx context.Context) (list []admin.Ending) {
+		l.with(func(g *generation) { list = g.endings(ctx) })
 		return list
 	})
 	return l, nil

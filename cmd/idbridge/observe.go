@@ -76,14 +76,6 @@ func (m *metrics) call(method, outcome string, took time.Duration) {
 	m.calls.WithLabelValues(method, outcome).Observe(took.Seconds())
 }
 
-// certificate publishes when a listener's certificate ends.
-func (m *metrics) certificate(listener string, r *reloader) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "idbridge_certificate_expiry_timestamp_seconds", Help: "When the server's certificate ends.",
-		ConstLabels: prometheus.Labels{"listener": listener},
-	}, func() float64 { return float64(r.expires().Unix()) }))
-}
-
 // observer counts and logs each decision once it is durable. What could not be recorded is logged as such.
 type observer struct {
 	next    authn.Auditor

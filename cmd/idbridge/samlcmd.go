@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/idbridge/idbridge/admin"
@@ -61,29 +60,6 @@ type replays struct{ *store.Store }
 // Seen implements saml.Replays.
 func (r replays) Seen(ctx context.Context, provider, id string, until time.Time) (bool, error) {
 	return r.UseOnce(ctx, "saml", provider+" "+id, until)
-}
-
-// samlCertificates publish when the certificates of both sides of each identity provider end.
-type samlCertificates struct {
-	current func() *saml.ServiceProvider
-	desc    *prometheus.Desc
-}
-
-func (m *metrics) samlCertificates(current func() *saml.ServiceProvider) {
-	m.registry.MustRegister(samlCertificates{current, prometheus.NewDesc("idbridge_saml_certificate_expiry_timestamp_seconds",
-		"When the last certificate of a SAML identity provider (idp), or of ours there (own), ends.", []string{"provider", "whose"}, nil)})
-}
-
-// Describe implements prometheus.Collector.
-func (c samlCertificates) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
-
-// Collect implements prometheus.Collector.
-func (c samlCertificates) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	for _, e := range c.current().Ends(ctx) {
-		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(e.At.Unix()), e.Provider, e.Whose)
-	}
 }
 
 func newSAML(s *settings) *cobra.Command {

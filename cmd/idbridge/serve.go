@@ -162,7 +162,6 @@ func (l *live) open(list *listeners, section, address string, files TLSConfig, h
 			socket.Close()
 			return fmt.Errorf("%s.tls: %w", section, err)
 		}
-		l.metrics.certificate(section, certificate)
 		socket = tls.NewListener(socket, certificate.tls())
 	}
 	*list = append(*list, listening{socket, newServer(h, l.log)})

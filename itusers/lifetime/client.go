@@ -33,8 +33,21 @@ import (
 type Config struct {
 	URL     string        `yaml:"url" required:"true" doc:"https://lifetime.example.com"`
 	Token   authn.Secret  `yaml:"token" required:"true" doc:"of a service account; docs/lifetime.md says which rights it needs"`
+	Expires string        `yaml:"expires" doc:"the day on which the token ends (LifeTime: 6, 12 or 24 months), as 2027-05-31: idbridge expiry warns before it"`
 	CAFile  string        `yaml:"ca_file" doc:"PEM file of the authorities that may have signed its certificate; absent: the system's"`
 	Timeout time.Duration `yaml:"timeout" default:"60s" doc:"for one answer"`
+}
+
+// Ends is when the token ends; zero where that was not said.
+func (c Config) Ends() (time.Time, error) {
+	if c.Expires == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.DateOnly, c.Expires)
+	if err != nil {
+		return at, fmt.Errorf("expires: %q is not a day such as 2027-05-31", c.Expires)
+	}
+	return at, nil
 }
 
 const (
@@ -73,6 +86,9 @@ func New(c Config) (*Client, error) {
 	}
 	if c.Token == "" || strings.ContainsFunc(c.Token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, errors.New("token: is empty, or holds what no token holds")
+	}
+	if _, err := c.Ends(); err != nil {
+		return nil, err
 	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CAFile != "" {

@@ -48,7 +48,7 @@ func New(id, label string, cfg Config, route authn.Route) (authn.Provider, error
 	return authn.Provider{
 		ID: id, Label: label, Match: match, Password: d, ChangePassword: d.ChangePassword, Lookup: d.Lookup,
 		Explain: d.Explain, Members: d.Members, Check: d.Check, Inspect: d.Inspect, GroupRule: d.config.Groups.rule,
-		Close: d.close, Ends: d.directory.Ends,
+		Close: d.close, Ends: d.ends,
 	}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,7 +44,11 @@ func TestInspect(t *testing.T) {
 	for _, name := range []string{dc.BindUPN, dc.BindDN, `EXAMPLE\svc-idbridge`} {
 		c := configFor(dc)
 		c.BindDN = name
-		found := inspect(t, connect(t, c))
+		d := connect(t, c)
+		found := inspect(t, d)
+		if ends := d.ends(); !slices.ContainsFunc(ends, func(e authn.End) bool { return e.What == "certificate shown by "+dc.Address+":636" }) {
+			t.Errorf("%+v", ends)
+		}
 		wantFinding(t, found, "server "+dc.Address+":636", `ok answers in [0-9.]+ ms, connecting took [0-9.]+ ms; TLS 1\.[23], `+
 			`certificate until 20.* \(.* days\); clock right within 1s; PDC emulator$`)
 		wantFinding(t, found, "service account", `ok CN=svc-idbridge,.*: enabled, not locked, never expires; password set on 20.*, expires on 20`)

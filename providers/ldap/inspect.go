@@ -47,6 +47,7 @@ func (d *directory) visit(ctx context.Context, s *server, look func(context.Cont
 	}
 	defer c.abort()
 	v.TLS = c.tlsState()
+	d.seen.note(v, began)
 	began = time.Now()
 	v.Err = d.probe(ctx, c)
 	v.Answered = time.Since(began) / 2

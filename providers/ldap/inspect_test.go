@@ -2,6 +2,8 @@ package ldap
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"regexp"
@@ -60,6 +62,22 @@ func TestInspect(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSightings are of the servers that were visited lately, the last certificate of each.
+func TestSightings(t *testing.T) {
+	var s sightings
+	now := time.Now()
+	shown := func(host string, ends, at time.Time) {
+		s.note(Visit{URL: "ldaps://" + host, TLS: &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{NotAfter: ends}}}}}, at)
+	}
+	s.note(Visit{URL: "ldap://in-clear"}, now)
+	shown("one", now, now.Add(-time.Hour))
+	shown("one", now.Add(time.Hour), now)
+	shown("gone", now, now.Add(-sightingsLast))
+	if got := s.ends(now); len(got) != 1 || got[0] != (authn.End{What: "certificate shown by one", At: now.Add(time.Hour)}) {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -35,6 +35,7 @@ type directory struct {
 	servers servers  // as configured
 	located *located // instead of servers, where a dialect finds them
 	cache   *cache
+	seen    sightings
 }
 
 // New makes a provider of a directory. It reads the certificate files and reports every mistake in cfg at once, naming

@@ -107,10 +107,10 @@ func lastEnd(all []*x509.Certificate) (last time.Time) {
 	return last
 }
 
-// End is when the last certificate of one side ends.
+// End is when the last certificate of one side ends, or metadata that somebody has to replace.
 type End struct {
 	Provider string
-	Whose    string // idp or own
+	Whose    string // idp, own or metadata
 	At       time.Time
 }
 
@@ -119,6 +119,9 @@ func (s *ServiceProvider) Ends(ctx context.Context) (list []End) {
 	for _, p := range s.list() {
 		if known, _, _ := p.source.state(); known != nil {
 			list = append(list, End{p.id, "idp", lastEnd(known.certificates)})
+			if p.config.Metadata.File != "" && !known.validUntil.IsZero() {
+				list = append(list, End{p.id, "metadata", known.validUntil})
+			}
 		}
 		own, err := p.keys.existing(ctx)
 		if err == nil && len(own) > 0 {
@@ -126,6 +129,16 @@ func (s *ServiceProvider) Ends(ctx context.Context) (list []End) {
 		}
 	}
 	return list
+}
+
+// MetadataRead is when what is known of an identity provider was read; zero where nothing is, or it was written down by hand.
+func (s *ServiceProvider) MetadataRead(id string) time.Time {
+	for _, p := range s.list() {
+		if known, _, _ := p.source.state(); p.id == id && known != nil {
+			return known.read
+		}
+	}
+	return time.Time{}
 }
 
 // certificateFindings warn when the last one ends. One that is not believed is no problem beside one that is.

@@ -44,6 +44,7 @@ type peer struct {
 	wantSignedRequests bool
 	validUntil         time.Time     // zero: for ever
 	cacheFor           time.Duration // zero: it says nothing
+	read               time.Time     // when it was; zero: written down by hand
 }
 
 // sloPlace is where logout messages go.

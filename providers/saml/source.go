@@ -148,6 +148,9 @@ func (s *source) fail(ctx context.Context, err error) {
 		s.log.WarnContext(ctx, "saml: the last good copy of the metadata is of no use", "file", s.copy, "error", err)
 		return
 	}
+	if info, err := os.Stat(s.copy); err == nil {
+		p.read = info.ModTime()
+	}
 	s.log.InfoContext(ctx, "saml: the last good copy of the metadata serves", "entity_id", s.reader.entityID, "file", s.copy)
 	s.mu.Lock()
 	s.known = &p
@@ -158,6 +161,7 @@ func (s *source) fail(ctx context.Context, err error) {
 func (s *source) learn(ctx context.Context, p peer) {
 	s.mu.Lock()
 	before := s.known
+	p.read = s.now()
 	s.known, s.tried, s.failed, s.next = &p, s.now(), nil, s.now().Add(s.wait(p))
 	s.mu.Unlock()
 	for _, c := range p.certificates {
