@@ -58,6 +58,18 @@ func beginAtEnd(ctx context.Context, t *tx, follower string) (bool, error) {
 	return n == 1, err
 }
 
+// PostMessages keeps messages that no record of the audit is turned into.
+func (s *Store) PostMessages(ctx context.Context, list []webhook.Message) error {
+	return s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
+		for _, m := range list {
+			if err := insertMessage(ctx, t, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func insertMessage(ctx context.Context, t *tx, m webhook.Message) error {
 	const insert = `INSERT INTO webhook_messages (id, endpoint, event, created, body, state, attempts, due, trouble)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`

@@ -34,7 +34,7 @@ const (
 	ConfigurationChanged = "configuration.changed" // another version is in force
 	KeysRotated          = "keys.rotated"
 	SourceFailed         = "source.failed"   // a run of a source of IT users failed, or was stopped by its limit
-	AuditBroken          = "audit.broken"    // the chain did not hold, and was restarted openly
+	AuditBroken          = "audit.broken"    // the chain does not hold, as somebody found who verified it, or was restarted openly
 	BackupRestored       = "backup.restored" // an older copy of the database is in place
 	Expiring             = "expiring"        // a certificate or a secret ends soon
 	Test                 = "test"            // idbridge webhooks test
@@ -50,7 +50,7 @@ func Events() []string {
 // EventOf is the event that a record tells of; ok is false for most.
 func EventOf(r audit.Record) (event string, ok bool) {
 	switch refused := r.Kind != authn.OK.String(); {
-	case r.Action == audit.Restarted: // its record has no kind
+	case r.Action == audit.Restarted, r.Action == audit.FoundBroken: // the former's record has no kind
 		return AuditBroken, true
 	case r.Action == audit.BreakGlassChanged:
 		return BreakGlassChanged, true

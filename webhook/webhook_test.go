@@ -206,6 +206,9 @@ func TestVerify(t *testing.T) {
 func TestEvents(t *testing.T) {
 	now := time.Now()
 	all := webhook.Endpoint{ID: "all"}
+	if event, ok := webhook.EventOf(audit.Record{Action: audit.FoundBroken, Kind: "untrusted"}); !ok || event != webhook.AuditBroken {
+		t.Errorf("a break that was found is %q", event)
+	}
 	for want, r := range map[string]audit.Record{
 		webhook.BreakGlassUsed:       {Action: audit.BreakGlass + audit.SignIn, Kind: "ok"},
 		webhook.BreakGlassAttempt:    {Action: audit.BreakGlass + audit.PortalSignIn, Kind: "locked", Reason: "not_activated"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/webhook"
 )
 
 func newAudit(s *settings) *cobra.Command {
@@ -126,8 +128,8 @@ that nothing up to there is missing or was rewritten, not even together with the
 func verifyAudit(cmd *cobra.Command, b *backend, kept string) error {
 	v, err := audit.Verify(cmd.Context(), b.store, b.chainKey, nil)
 	if authn.KindOf(err) == authn.Untrusted {
-		return fmt.Errorf("the audit is not what was written: %w\n"+
-			"find out who did that (idbridge audit export); then idbridge audit restart --reason TEXT", err)
+		return b.tellBroken(cmd.Context(), fmt.Errorf("the audit is not what was written: %w\n"+
+			"find out who did that (idbridge audit export); then idbridge audit restart --reason TEXT", err))
 	}
 	if err != nil {
 		return err
@@ -140,6 +142,21 @@ func verifyAudit(cmd *cobra.Command, b *backend, kept string) error {
 		return b.holdsKept(cmd.Context(), v, kept)
 	}
 	return nil
+}
+
+// tellBroken posts to webhooks that somebody found the audit broken, and returns what they found. The audit itself is not
+// written to: its end may be what is broken.
+func (b *backend) tellBroken(ctx context.Context, found error) error {
+	r := audit.Record{Time: time.Now().UTC(), ID: newID(), Action: audit.FoundBroken, Actor: operator(), Kind: authn.Untrusted.String(),
+		Reason: authn.ReasonOf(found), Detail: found.Error()}
+	var at *audit.Broken
+	if errors.As(found, &at) {
+		r.Seq = at.Seq
+	}
+	if err := b.store.PostMessages(ctx, webhook.Messages(b.config.endpoints(), r, r.Time)); err != nil {
+		return fmt.Errorf("%w\nwebhooks could not be told: %w", found, err)
+	}
+	return found
 }
 
 // breakLine is an acknowledged break for people.

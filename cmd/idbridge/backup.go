@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/idbridge/idbridge/audit"
+	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/mfa"
 	"github.com/idbridge/idbridge/store"
 )
@@ -156,8 +157,9 @@ func (b *backend) holdsKept(ctx context.Context, v audit.Verified, kept string) 
 		return usageError{fmt.Errorf("--kept %q: want NUMBER:MAC, as idbridge audit verify and idbridge backup print it", kept)}
 	}
 	if seq > v.Seq {
-		return fmt.Errorf("the audit ends with number %d; up to %d it was there: %d record(s) are missing, "+
-			"as when an older copy of the database was put in place", v.Seq, seq, seq-v.Seq)
+		return b.tellBroken(ctx, authn.Errorf(authn.Untrusted, audit.CutOff, "the audit ends with number %d; up to %d it was there: "+
+			"%d record(s) are missing, as when an older copy of the database was put in place: %w", v.Seq, seq, seq-v.Seq,
+			&audit.Broken{Seq: v.Seq + 1, Reason: audit.CutOff}))
 	}
 	if seq <= v.PurgedTo {
 		return fmt.Errorf("number %d was purged since, as everything up to %d was: nothing can be said of it", seq, v.PurgedTo)
@@ -167,8 +169,9 @@ func (b *backend) holdsKept(ctx context.Context, v audit.Verified, kept string) 
 		return err
 	}
 	if len(rows) == 0 || !strings.EqualFold(fmt.Sprintf("%x", rows[0].MAC), text) {
-		return fmt.Errorf("number %d is another record than the one that was kept: "+
-			"an older copy of the database was put in place and written on, or the audit was rewritten by somebody who has the key", seq)
+		return b.tellBroken(ctx, authn.Errorf(authn.Untrusted, audit.Changed, "number %d is another record than the one that was kept: an older "+
+			"copy of the database was put in place and written on, or the audit was rewritten by somebody who has the key: %w", seq,
+			&audit.Broken{Seq: seq, Reason: audit.Changed}))
 	}
 	return nil
 }

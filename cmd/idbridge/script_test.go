@@ -4,13 +4,17 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/idbridge/idbridge/testenv"
+	"github.com/idbridge/idbridge/webhook"
 )
 
 func TestMain(m *testing.M) {
@@ -40,9 +45,49 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": await, "fetch": fetch, "enrol": enrolAs, "tamper": tamper, "subst": subst, "collect": collect, "saying": saying,
-			"withargument": withArgument, "until": until,
+			"withargument": withArgument, "receiver": receiver, "reads": reads, "until": until,
 		},
 	})
+}
+
+// receiver NAME FILE STATUS starts somebody who is told of events, at $NAME. Each message that is signed as it must be is answered
+// with STATUS, and its event and id become a line of FILE.
+func receiver(ts *testscript.TestScript, _ bool, args []string) {
+	file, status := ts.MkAbs(args[1]), args[2]
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = webhook.Verify(testSecret, r.Header.Get(webhook.HeaderSignature), text, time.Now())
+		}
+		var said struct{ Event, ID string }
+		if err == nil {
+			err = json.Unmarshal(text, &said)
+		}
+		log, openErr := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err = errors.Join(err, openErr); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		fmt.Fprintln(log, said.Event, said.ID)
+		log.Close()
+		code, _ := strconv.Atoi(status)
+		w.WriteHeader(code)
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv(args[0], server.URL)
+}
+
+// reads FILE TEXT waits until a file has a text.
+func reads(ts *testscript.TestScript, _ bool, args []string) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		text, _ := os.ReadFile(ts.MkAbs(args[0]))
+		if strings.Contains(string(text), args[1]) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s never has %q:\n%s", args[0], args[1], text)
+		}
+	}
 }
 
 // await ADDRESS waits until something listens there.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/idbridge/idbridge/audit"
+	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/insight"
 )
 
@@ -53,7 +55,11 @@ the newest records are looked at as they are. Where there is more, the last line
 				if err != nil {
 					return err
 				}
-				return found.print(cmd, output)
+				err = found.print(cmd, output)
+				if authn.KindOf(err) == authn.Untrusted {
+					err = b.tellBroken(cmd.Context(), err)
+				}
+				return err
 			})
 		},
 	}
@@ -121,9 +127,7 @@ func (b *backend) found(cmd *cobra.Command, page insight.Page, verify bool) (f f
 	for i, row := range page.Records {
 		one := foundRecord{Record: row.Record}
 		if verify {
-			if one.Verified = reasons[i]; one.Verified == "" {
-				one.Verified = "ok"
-			}
+			one.Verified = cmp.Or(reasons[i], "ok")
 		}
 		f.Records = append(f.Records, one)
 	}
@@ -132,10 +136,10 @@ func (b *backend) found(cmd *cobra.Command, page insight.Page, verify bool) (f f
 
 func (f foundRecords) print(cmd *cobra.Command, output string) error {
 	out := cmd.OutOrStdout()
-	broken := 0
+	broken, why := 0, ""
 	for _, r := range f.Records {
 		if r.Verified != "" && r.Verified != "ok" {
-			broken++
+			broken, why = broken+1, r.Verified
 		}
 	}
 	if output == "json" {
@@ -153,7 +157,7 @@ func (f foundRecords) print(cmd *cobra.Command, output string) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "there may be more: go on with --after %s\n", f.Next)
 	}
 	if broken > 0 {
-		return fmt.Errorf("%d record(s) are not what was written: idbridge audit verify", broken)
+		return authn.Errorf(authn.Untrusted, why, "%d record(s) are not what was written: idbridge audit verify", broken)
 	}
 	return nil
 }

@@ -151,6 +151,9 @@ func newWebhooksResend(s *settings) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if n == 0 && !all {
+					return fmt.Errorf("no message %q was given up: idbridge webhooks list", args[0])
+				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%d message(s) wait again; a running server sends them\n", n)
 				return nil
 			})
