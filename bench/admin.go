@@ -72,7 +72,7 @@ func (b *bench) addAdminGroup() {
 
 // adminWith measures a bridge of its own on one store.
 func (b *bench) adminWith(name, settings string) (all []goal, err error) {
-	a := &bench{options: b.options, binary: b.binary, slapd: b.slapd}
+	a := &bench{options: b.options, binary: b.binary, slapd: b.slapd, reference: b}
 	a.dir = filepath.Join(b.dir, "admin-"+strings.ToLower(name))
 	if a.profile != "" {
 		a.profile += "." + strings.ToLower(name)

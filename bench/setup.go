@@ -18,12 +18,13 @@ import (
 type bench struct {
 	options
 	stage
-	slapd  directory
-	door   door
-	bridge *process
-	binary string
-	config string
-	readyz string
+	slapd     directory
+	door      door
+	bridge    *process
+	reference *bench // beside which another one is measured; may be nil
+	binary    string
+	config    string
+	readyz    string
 
 	floorAddress string
 
