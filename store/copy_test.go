@@ -10,6 +10,7 @@ import (
 	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/mfa"
+	"github.com/idbridge/idbridge/providers/saml"
 	"github.com/idbridge/idbridge/store"
 )
 
@@ -50,6 +51,11 @@ func TestCopy(t *testing.T) {
 	}
 	if v, err := audit.Verify(t.Context(), copied, auditKey, nil); err != nil || v.Seq != 1 {
 		t.Errorf("%+v, %v", v, err)
+	}
+	_, err = copied.Reopen(t.Context(), began, 1, false)
+	must(t, err)
+	if at, err := copied.CopiedAt(t.Context()); err != nil || !at.IsZero() {
+		t.Errorf("reopened, it is still marked: %v, %v", at, err)
 	}
 }
 
@@ -92,6 +98,8 @@ func TestReopen(t *testing.T) {
 	must(t, err)
 	must(t, s.AddSession(t.Context(), authn.Session{ID: "s", User: "k-ann", Expires: later}, ""))
 	must(t, s.AddToken(t.Context(), authn.Token{ID: "t", Hash: "h", User: "k-ann", FirstUseBy: later, Expires: later}))
+	must(t, s.AddSAMLSession(t.Context(), saml.Session{ID: "i", Provider: "sso", Name: "n", NameID: []byte("x"), Expires: later}))
+	must(t, s.Keep(t.Context(), "proposal", "p", []byte("x"), later, 1))
 	glass := localAccount("g", "bg-ann")
 	glass.ActiveUntil = later
 	_, err = s.AddLocalAccount(t.Context(), glass)
@@ -101,6 +109,12 @@ func TestReopen(t *testing.T) {
 	must(t, err)
 	if want := (store.Reopened{Logins: 1, Sessions: 1, Tokens: 1, Invitations: 1, BreakGlass: 1, Devices: 1}); got != want {
 		t.Errorf("ended %+v, want %+v", got, want)
+	}
+	if left, err := s.SAMLSessions(t.Context(), "sso", "i", "n"); err != nil || len(left) != 0 {
+		t.Errorf("sessions at an identity provider: %+v, %v", left, err)
+	}
+	if _, found, err := s.Kept(t.Context(), "proposal", "p"); err != nil || found {
+		t.Errorf("what was not confirmed is kept: %v, %v", found, err)
 	}
 	for step, want := range map[int64]bool{4711: false, 4712: true} {
 		if used, err := s.UseStep(t.Context(), "d0", step); err != nil || used != want {

@@ -33,12 +33,15 @@ func (e expiries) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// warnOfEnds tells the log and the audit of what ends soon, at the start and once a day.
-func (w *bridge) warnOfEnds(ctx context.Context) {
+// warnOfEnds tells the log and the audit of what ends soon, at the start and once a day. ask lets it ask the providers at once:
+// after a change of something else that would be a question too many.
+func (w *bridge) warnOfEnds(ctx context.Context, ask bool) {
 	daily := time.NewTicker(day)
 	defer daily.Stop()
-	for {
-		asked(ctx, w.doctor.Providers)
+	for ; ; ask = true {
+		if ask {
+			asked(ctx, w.doctor.Providers)
+		}
 		now := time.Now()
 		if list, bad := judged(w.endings(ctx), expirySoon, now); bad > 0 && ctx.Err() == nil {
 			for _, e := range list[:bad] { // the next one is the first

@@ -151,7 +151,7 @@ func (l *live) apply(b *backend) error {
 	g.bridge, g.end = w, end
 	g.calls.Store(1)
 	go w.saml.Run(ctx)
-	go w.warnOfEnds(ctx)
+	go w.warnOfEnds(ctx, before == nil)
 	l.current.Store(g)
 	l.metrics.version.Set(float64(b.version))
 	l.mu.Lock()
