@@ -19,7 +19,7 @@ const (
 	// window is how long sign-ins are counted until it is looked again what goes on beside them.
 	window = 2 * time.Second
 	// windows is how many of each there are at least.
-	windows = 15
+	windows = 12
 	// mostWindows ends it where what should go on beside does not.
 	mostWindows = 300
 	// besides is the most that sign-ins may slow down, in percent.
