@@ -159,6 +159,17 @@ func (b *backend) tellBroken(ctx context.Context, found error) error {
 	return found
 }
 
+// metBroken is tellBroken for a server that could not write into the audit, if its end is why: once an hour for all nodes.
+func (b *backend) metBroken(ctx context.Context, found error) {
+	if reason := authn.ReasonOf(found); reason != audit.HeadChanged && reason != audit.WrongKey {
+		return
+	}
+	ctx, now := context.WithoutCancel(ctx), time.Now()
+	if first, err := b.store.UseOnce(ctx, "audit broken", now.UTC().Format("2006-01-02T15"), now.Add(day)); err == nil && first {
+		_ = b.tellBroken(ctx, found) // the log has told already
+	}
+}
+
 // breakLine is an acknowledged break for people.
 func breakLine(b audit.Break) string {
 	at := "as a whole"

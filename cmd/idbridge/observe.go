@@ -81,8 +81,9 @@ type observer struct {
 	next    authn.Auditor
 	metrics *metrics
 	log     *slog.Logger
-	glass   map[string]bool // providers of break-glass accounts
-	refusal time.Duration   // refusal_time
+	glass   map[string]bool              // providers of break-glass accounts
+	refusal time.Duration                // refusal_time
+	failed  func(context.Context, error) // told of each decision that could not be recorded
 }
 
 // Record implements authn.Auditor.
@@ -93,6 +94,7 @@ func (o observer) Record(ctx context.Context, d authn.Decision) error {
 	kind := d.Kind
 	if err != nil {
 		kind = authn.Unavailable
+		o.failed(ctx, err)
 		o.log.Error("audit: a decision could not be recorded, the sign-in is refused", "id", d.ID, "error", err)
 	}
 	o.metrics.signIns.WithLabelValues(d.Environment, d.Provider, kind.String()).Inc()

@@ -136,10 +136,11 @@ func (b *backend) found(cmd *cobra.Command, page insight.Page, verify bool) (f f
 
 func (f foundRecords) print(cmd *cobra.Command, output string) error {
 	out := cmd.OutOrStdout()
-	broken, why := 0, ""
+	broken, first := 0, &audit.Broken{}
 	for _, r := range f.Records {
 		if r.Verified != "" && r.Verified != "ok" {
-			broken, why = broken+1, r.Verified
+			broken++
+			first = &audit.Broken{Seq: r.Seq, Reason: r.Verified} // the newest comes first
 		}
 	}
 	if output == "json" {
@@ -157,7 +158,7 @@ func (f foundRecords) print(cmd *cobra.Command, output string) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "there may be more: go on with --after %s\n", f.Next)
 	}
 	if broken > 0 {
-		return authn.Errorf(authn.Untrusted, why, "%d record(s) are not what was written: idbridge audit verify", broken)
+		return authn.Errorf(authn.Untrusted, first.Reason, "%d record(s) are not what was written: idbridge audit verify: %w", broken, first)
 	}
 	return nil
 }

@@ -92,7 +92,7 @@ func newService(b *backend, m *metrics, log *slog.Logger, list []authn.Provider,
 	return authn.NewService(authn.Config{
 		Providers: list, Default: fallback, Users: users, Factors: b.factors, Policy: policy, PolicyWhy: why,
 		Throttle: b.throttle,
-		Auditor:  observer{glassLog{b.audit, glass}, m, log, glass, b.config.RefusalTime}, Tokens: b.store,
+		Auditor:  observer{glassLog{b.audit, glass}, m, log, glass, b.config.RefusalTime, b.metBroken}, Tokens: b.store,
 		RefusalTime: b.config.RefusalTime, CallTimeout: b.config.CallTimeout,
 		Panicked: func(id string, value any, stack []byte) { logPanic(log, id, value, stack) }, Before: b.before,
 	})
