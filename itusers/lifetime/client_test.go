@@ -188,6 +188,10 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
+	badEnd := lifetime.Config{URL: "https://lifetime.example.test", Token: "x", Expires: "in May"}
+	if _, err := lifetime.New(badEnd); err == nil || !strings.HasPrefix(err.Error(), `expires: "in May" is not a day such as`) {
+		t.Errorf("an end that is no day: %v", err)
+	}
 	for _, token := range []authn.Secret{"", "two words", "a\nb"} {
 		if _, err := lifetime.New(lifetime.Config{URL: "https://lifetime.example.test", Token: token}); err == nil {
 			t.Errorf("token %q is taken", token.Reveal())

@@ -125,6 +125,9 @@ func TestWarningsBeforeTheEnd(t *testing.T) {
 		strings.Count(text, "\n") != 2 {
 		t.Errorf("%s", text)
 	}
+	if at := s.sp.MetadataRead("corp"); !at.IsZero() {
+		t.Errorf("what was written down by hand is said to be read at %s", at)
+	}
 	ends := s.sp.Ends(t.Context())
 	if len(ends) != 2 || ends[0].Whose != "idp" || ends[1].Whose != "own" || !ends[0].At.Before(ends[1].At) || ends[0].At.Before(time.Now()) {
 		t.Errorf("%+v", ends)

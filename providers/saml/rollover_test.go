@@ -109,13 +109,20 @@ func TestTheIdentityProviderIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.idp.Stop()
+	read := s.sp.MetadataRead("corp")
 	wantReason(t, s.source.refresh(t.Context(), 0), authn.Unavailable, "metadata_unreachable")
+	if again := s.sp.MetadataRead("corp"); read.IsZero() || !again.Equal(read) {
+		t.Errorf("the metadata was read at %s; after a failure: at %s", read, again)
+	}
 	if _, err := s.Begin(t.Context(), authn.Ask{State: "state"}); err != nil {
 		t.Errorf("with what is known: %v", err)
 	}
 	restarted := s.add(t, "corp", s.config)
 	if _, err := restarted.Begin(t.Context(), authn.Ask{State: "state"}); err != nil {
 		t.Errorf("with the copy on disk: %v", err)
+	}
+	if known, _, _ := restarted.source.state(); known.read.Sub(read).Abs() > time.Minute {
+		t.Errorf("the copy is said to be of %s, was read at %s", known.read, read)
 	}
 	if err := restarted.check(t.Context()); err != nil {
 		t.Errorf("check, where people can sign in: %v", err)
