@@ -96,10 +96,10 @@ func New(c Config) (*Admin, error) {
 }
 
 func (c Config) complete() bool {
-	whole := c.Count != nil && c.Accounts != nil && c.Throttle != nil && c.Journal != nil && c.Insight.Finder != nil && c.Counts != nil
-	parts := c.Configuration != nil && c.Proposals != nil && c.Blocks.BlockStore != nil && c.Ends != nil && c.Sources != nil &&
-		c.Coverage != nil && c.Webhooks != nil && c.Keeper != nil && c.Leases != nil && c.Background != nil
-	return len(c.AllowFrom) > 0 && len(c.Roles) > 0 && whole && parts
+	functions := c.Count != nil && c.Journal != nil && c.Ends != nil && c.Background != nil && c.Throttle != nil
+	parts := []any{c.Accounts, c.Insight.Finder, c.Counts, c.Configuration, c.Proposals, c.Blocks.BlockStore, c.Sources, c.Coverage,
+		c.Webhooks, c.Keeper, c.Leases}
+	return len(c.AllowFrom) > 0 && len(c.Roles) > 0 && functions && !slices.Contains(parts, nil)
 }
 
 // ServeHTTP implements http.Handler. Who does not ask from an allowed network learns nothing, not even what this is.

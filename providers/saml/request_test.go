@@ -89,12 +89,11 @@ func TestWhatIsAskedFor(t *testing.T) {
 // TestForceAuthnIsHeldTo: what was asked for is also required of the answer.
 func TestForceAuthnIsHeldTo(t *testing.T) {
 	s, _ := lone(t)
-	a := asked{ID: "_1", At: s.now()}
 	for _, force := range []bool{false, true} {
-		s.config.ForceAuthn = force
+		a := asked{ID: "_1", At: s.now(), Anew: force}
 		e, err := s.expectation(t.Context(), a)
 		if err != nil || e.AuthnAfter.Equal(a.At) != force {
-			t.Errorf("force_authn %t: seen since %s, %v", force, e.AuthnAfter, err)
+			t.Errorf("asked anew %t: seen since %s, %v", force, e.AuthnAfter, err)
 		}
 	}
 }
