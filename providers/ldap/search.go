@@ -90,8 +90,9 @@ func (d *directory) findOne(ctx context.Context, c *conn, filter string, attribu
 	case len(found) == 0:
 		return nil, authn.Errorf(authn.BadCredentials, reasonUnknownUser, "the filter finds no entry")
 	case len(found) > 1:
+		one, other := found[0].DN, found[1].DN // in any order, but told in one
 		return nil, authn.Errorf(authn.BadCredentials, reasonAmbiguousUser, "the filter finds several entries, %q and %q",
-			found[0].DN, found[1].DN)
+			min(one, other), max(one, other))
 	}
 	return found[0], nil
 }
