@@ -26,8 +26,9 @@ UNWATCHED = $(patsubst %,-gcflags=%=-race=false,modernc.org/sqlite/lib modernc.o
 	golang.org/x/crypto/argon2)
 test lint: export GOFLAGS += $(UNWATCHED) # lint, so that what it compiles need not be compiled again
 
+# Three packages at once on any machine: tests wait a lot, for servers and for what must not come.
 test: test-setup ## set up and run every test, with the race detector
-	$(GO) test -race -p 3 -timeout 20m ./... # tests wait a lot: for servers, and for what must not come
+	$(GO) test -race -p 3 -timeout 20m ./...
 
 bench: test-setup ## measure idbridge beside raw go-ldap, on slapd and on Samba, the portal, administration, and a SAML answer beside crewjam/saml
 	$(GO) run ./bench

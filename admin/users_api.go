@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
 )
 
@@ -237,14 +238,10 @@ func (c *call) userDetail(struct{}) (UserDetail, error) {
 		out.Devices = append(out.Devices, Device{d.ID, d.Name, d.Confirmed, d.LastUsed()})
 	}
 	for _, t := range p.tokens {
-		token := Token{ID: t.ID, Environments: append([]string{}, t.Environments...), Made: t.Created, Expires: t.Expires}
-		if !t.LastUsed.IsZero() {
-			token.LastUsed = &t.LastUsed
-		}
-		out.Tokens = append(out.Tokens, token)
+		out.Tokens = append(out.Tokens, TokenOf(t))
 	}
 	for _, s := range p.sessions {
-		out.Sessions = append(out.Sessions, Session{s.ID, doorName(s.Door), s.Agent, s.Source.String(), s.Created, s.Seen, s.Expires})
+		out.Sessions = append(out.Sessions, SessionOf(s))
 	}
 	for _, b := range p.blocks {
 		out.Blocks = append(out.Blocks, Block{b.what, b.provider, b.Failures, b.BlockedUntil})
@@ -258,6 +255,20 @@ func (c *call) userDetail(struct{}) (UserDetail, error) {
 		out.SignIns = append(out.SignIns, one)
 	}
 	return out, unavailable(err)
+}
+
+// TokenOf is a sign-in token for programs.
+func TokenOf(t authn.Token) Token {
+	token := Token{ID: t.ID, Environments: append([]string{}, t.Environments...), Made: t.Created, Expires: t.Expires}
+	if !t.LastUsed.IsZero() {
+		token.LastUsed = &t.LastUsed
+	}
+	return token
+}
+
+// SessionOf is a session for programs.
+func SessionOf(s authn.Session) Session {
+	return Session{s.ID, doorName(s.Door), s.Agent, s.Source.String(), s.Created, s.Seen, s.Expires}
 }
 
 func doorName(door string) string {

@@ -102,7 +102,7 @@ func (f *Follower) lease(ctx context.Context, now time.Time) (mine bool, err err
 }
 
 // rest is how long to leave the database to others: while sign-ins come in, nineteen times as long as the batch took. A commit
-// of its own also makes sign-ins read again what they remembered. Some 500 sign-ins a second are followed at that pace; of
+// of its own also makes sign-ins read again what they remembered. By estimate 500 sign-ins a second are followed at that pace; of
 // more than that the rest is caught up with when fewer come.
 func (f *Follower) rest(ctx context.Context, p Progress, took time.Duration) time.Duration {
 	busy := p.Behind > f.behind-int64(p.Records) && f.behind > 0

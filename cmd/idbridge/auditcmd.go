@@ -164,7 +164,9 @@ func (b *backend) metBroken(ctx context.Context, found error) {
 	if reason := authn.ReasonOf(found); reason != audit.HeadChanged && reason != audit.WrongKey {
 		return
 	}
-	ctx, now := context.WithoutCancel(ctx), time.Now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // somebody waits for the refusal
+	defer cancel()
+	now := time.Now()
 	if first, err := b.store.UseOnce(ctx, "audit broken", now.UTC().Format("2006-01-02T15"), now.Add(day)); err == nil && first {
 		_ = b.tellBroken(ctx, found) // the log has told already
 	}

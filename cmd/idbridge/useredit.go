@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/idbridge/idbridge/admin"
 	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
@@ -145,40 +147,23 @@ func (b *backend) ended(cmd *cobra.Command, user authn.ITUser, action string, n 
 	return b.note(cmd.Context(), audit.Record{Action: action, ITUser: user.Username, Detail: fmt.Sprintf("%d → 0", n)})
 }
 
-// opened is what is open for a user now.
+// opened is what is open for a user now, as the API tells it.
 type opened struct {
-	Tokens   []openToken   `json:"tokens"`
-	Sessions []openSession `json:"sessions"`
-}
-
-type openToken struct {
-	Environments []string  `json:"environments"`
-	Made         time.Time `json:"made"`
-	Expires      time.Time `json:"expires"`
-}
-
-type openSession struct {
-	Door   string    `json:"door"`
-	Agent  string    `json:"agent"`
-	Source string    `json:"source"`
-	Since  time.Time `json:"since"`
-	Seen   time.Time `json:"seen"`
+	Tokens   []admin.Token   `json:"tokens"`
+	Sessions []admin.Session `json:"sessions"`
 }
 
 // opened tells what is open for a user, as lines too.
 func (b *backend) opened(cmd *cobra.Command, key string) (o opened, rows [][]string, err error) {
 	now := time.Now()
-	o = opened{Tokens: []openToken{}, Sessions: []openSession{}}
+	o = opened{Tokens: []admin.Token{}, Sessions: []admin.Session{}}
 	tokens, err := b.store.Tokens(cmd.Context(), key, now)
 	if err != nil {
 		return o, nil, err
 	}
 	for _, t := range tokens {
-		o.Tokens = append(o.Tokens, openToken{append([]string{}, t.Environments...), t.Created, t.Expires})
-		where := strings.Join(t.Environments, ", ")
-		if where == "" {
-			where = "every environment"
-		}
+		o.Tokens = append(o.Tokens, admin.TokenOf(t))
+		where := cmp.Or(strings.Join(t.Environments, ", "), "every environment")
 		rows = append(rows, []string{"sign-in token", fmt.Sprintf("until %s, for %s", t.Expires.UTC().Format(time.RFC3339), where)})
 	}
 	sessions, err := b.store.Sessions(cmd.Context(), key)
@@ -186,16 +171,9 @@ func (b *backend) opened(cmd *cobra.Command, key string) (o opened, rows [][]str
 		if !now.Before(s.Expires) {
 			continue
 		}
-		o.Sessions = append(o.Sessions, openSession{doorName(s.Door), s.Agent, s.Source.String(), s.Created, s.Seen})
+		o.Sessions = append(o.Sessions, admin.SessionOf(s))
 		rows = append(rows, []string{"signed in", fmt.Sprintf("since %s, from %s, last seen %s", s.Created.UTC().Format(time.RFC3339), s.Source,
 			s.Seen.UTC().Format(time.RFC3339))})
 	}
 	return o, rows, err
-}
-
-func doorName(door string) string {
-	if door == "" {
-		return "portal"
-	}
-	return door
 }
