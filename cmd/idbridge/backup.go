@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -153,7 +154,7 @@ func (b *backend) holdsKept(ctx context.Context, v audit.Verified, kept string) 
 	number, text, _ := strings.Cut(kept, ":")
 	seq, err := strconv.ParseInt(number, 10, 64)
 	mac, macErr := hex.DecodeString(text)
-	if err != nil || macErr != nil || seq < 1 || len(mac) == 0 {
+	if err != nil || macErr != nil || seq < 1 || len(mac) != sha256.Size { // one that was cut off is no alarm
 		return usageError{fmt.Errorf("--kept %q: want NUMBER:MAC, as idbridge audit verify and idbridge backup print it", kept)}
 	}
 	if seq > v.Seq {
