@@ -87,16 +87,7 @@ func TestConnectionsOfAnUnchangedProviderStay(t *testing.T) {
 	_, after, _ = strings.Cut(after, "\n")
 	s.write(t, "idbridge.yaml", before+"  - {id: corp, type: ldap, match: {default: true}, urls: ['"+slapd.URL+"'], ca_file: "+slapd.CAFile+
 		", base_dn: '"+slapd.BaseDN+"', bind_dn: '"+slapd.BindDN+"', bind_password: '"+slapd.BindPassword+"', cache_ttl: -1s}\n"+after)
-	c, err := loadConfig(s.file("idbridge.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Managed = managedByStore
-	ground, err := openGround(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ground.Close()
+	ground := managedGround(t, s.file("idbridge.yaml"))
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	l, err := newLive(ctx, ground, newMetrics(), slog.New(slog.DiscardHandler))
@@ -117,7 +108,7 @@ func TestConnectionsOfAnUnchangedProviderStay(t *testing.T) {
 		next := l.current.Load().config.ManagedConfig
 		next.Providers = append([]ProviderConfig{}, next.Providers...)
 		change(&next)
-		v, err := ground.history.Save(ctx, revision.Draft{Base: version, Text: next.encode(c.dir, strictyaml.Reveal)})
+		v, err := ground.history.Save(ctx, revision.Draft{Base: version, Text: next.encode(ground.config.dir, strictyaml.Reveal)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,20 +16,11 @@ import (
 // following; what is in force can be made the newest version again.
 func TestStartsWithTheNewestVersionThatCanBeApplied(t *testing.T) {
 	s := configured(t, nil)
-	c, err := loadConfig(s.file("idbridge.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Managed = managedByStore
-	ground, err := openGround(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ground.Close()
+	ground := managedGround(t, s.file("idbridge.yaml"))
 	if err := ground.takeOver(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	good := string(c.encode(c.dir, strictyaml.Reveal))
+	good := string(ground.config.encode(ground.config.dir, strictyaml.Reveal))
 	base := int64(1)
 	save := func(text string) {
 		t.Helper()
@@ -78,22 +69,13 @@ func TestStartsWithTheNewestVersionThatCanBeApplied(t *testing.T) {
 // A node on which no version can be applied does not start, and says what is wrong with the newest.
 func TestStartsWithNoVersionAtAll(t *testing.T) {
 	s := configured(t, nil)
-	c, err := loadConfig(s.file("idbridge.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Managed = managedByStore
-	ground, err := openGround(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ground.Close()
+	ground := managedGround(t, s.file("idbridge.yaml"))
 	for i, text := range []string{"providers: [", "nothing: [here]"} {
 		if _, err := ground.history.Save(t.Context(), revision.Draft{Base: int64(i), Text: []byte(text)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err = newLive(t.Context(), ground, newMetrics(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "version 2") {
+	if _, err := newLive(t.Context(), ground, newMetrics(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "version 2") {
 		t.Errorf("%v", err)
 	}
 }
@@ -111,4 +93,20 @@ func gathered(t *testing.T, l *live, name string) float64 {
 	}
 	t.Fatalf("there is no metric %s", name)
 	return 0
+}
+
+// managedGround is what a configuration file with `managed: store` stands on.
+func managedGround(t *testing.T, file string) *backend {
+	t.Helper()
+	c, err := loadConfig(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Managed = managedByStore
+	ground, err := openGround(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ground.Close)
+	return ground
 }
