@@ -47,6 +47,7 @@ type Config struct {
 	Sources       Sources
 	Coverage      Coverer
 	Webhooks      Webhooks
+	Verifier      Verifier
 	Keeper        Keeper
 	Leases        insight.Leases                 // let one job of a kind go on at a time, over all nodes
 	Background    func(do func(context.Context)) // runs what outlives its request, until the process ends
@@ -98,7 +99,7 @@ func New(c Config) (*Admin, error) {
 func (c Config) complete() bool {
 	functions := c.Count != nil && c.Journal != nil && c.Ends != nil && c.Background != nil && c.Throttle != nil
 	parts := []any{c.Accounts, c.Insight.Finder, c.Counts, c.Configuration, c.Proposals, c.Blocks.BlockStore, c.Sources, c.Coverage,
-		c.Webhooks, c.Keeper, c.Leases}
+		c.Webhooks, c.Verifier, c.Keeper, c.Leases}
 	return len(c.AllowFrom) > 0 && len(c.Roles) > 0 && functions && !slices.Contains(parts, nil)
 }
 

@@ -99,6 +99,7 @@ func examples() map[string]called {
 		"listBlocks":          {"/blocks", "", blockUwe}, "forgetBlock": {"/blocks/forget", `{"key":"address:192.0.2.0/32"}`, nil}, "listEndings": {"/endings", "", nil},
 		"listSources": {"/sources", "", nil}, "runSource": {"/sources/lifetime/runs", `{"dry_run":true}`, nil}, "cover": {"/coverage", `{}`, nil},
 		"listWebhooks": {"/webhooks", "", nil}, "testWebhook": {"/webhooks/siem/test", `{}`, nil},
+		"showVerification": {"/audit/verification", "", nil}, "verifyAudit": {"/audit/verification", `{"kept":""}`, nil},
 		"resendWebhooks": {"/webhooks/resend", `{"id":"user.locked-1"}`, nil},
 		"showJob":        {"/jobs/{job}", "", nil},
 		"confirmImport":  {"/imports/{upload}/confirm", `{}`, nil},

@@ -259,6 +259,7 @@ type auditView struct {
 	Records                        []recordLine
 	Next, First                    string
 	Behind                         int64
+	Chain                          verificationView
 }
 
 // recordLine is a record in a table.
@@ -325,6 +326,9 @@ func (c *call) showAudit() error {
 	}
 	if q.Get("cursor") != "" {
 		view.First = c.to("/audit", keep...)
+	}
+	if view.Chain, err = c.verificationView(); err != nil {
+		return err
 	}
 	return c.show(http.StatusOK, "audit", view)
 }

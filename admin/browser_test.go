@@ -66,6 +66,7 @@ func (r *rig) furnished() {
 	b := r.signedIn("alice")
 	b.post("/coverage")
 	b.post("/sources/run", "id", "lifetime", "dry", "true")
+	b.post("/audit/verification")
 	r.jobs.Wait()
 	r.must(r.store.UpdateAttempts(ctx, "address:192.0.2.0/24", func(authn.Attempts) (authn.Attempts, error) {
 		return authn.Attempts{Failures: 50, LastFailure: r.clock(), BlockedUntil: r.clock().Add(time.Hour)}, nil
@@ -84,7 +85,11 @@ func TestGallery(t *testing.T) {
 	only := os.Getenv("GALLERY") // the name of one picture, for those who work on a page
 	var sources admin.SourceList
 	r.must(json.Unmarshal([]byte(r.signedIn("vera").api("GET", "/sources", "").body), &sources))
-	for _, one := range append(gallery(), picture{"source-run", "/jobs?id=" + sources.Sources[0].Job}) {
+	lost := r.signedIn("oscar").post("/audit/verification", "kept", "99999:"+strings.Repeat("ab", 32)).location
+	r.jobs.Wait()
+	r.signedIn("oscar").post("/audit/verification")
+	r.jobs.Wait()
+	for _, one := range append(gallery(), picture{"source-run", "/jobs?id=" + sources.Sources[0].Job}, picture{"verification-lost", lost}) {
 		if only != "" && !strings.HasPrefix(one.name, only) {
 			continue
 		}
@@ -124,7 +129,7 @@ func gallery() []picture {
 		{"overview", "/"}, {"users", "/users"}, {"users-none", "/users?text=nobody"}, {"user", "/users/show?name=ursula"}, {"user-new", "/users/new"},
 		{"user-edit", "/users/edit?name=ursula"}, {"user-link", "/users/link?name=ursula"}, {"user-disable", "/users/disable?name=ursula"},
 		{"import", "/users/import"}, {"missing", "/nothing"},
-		{"audit", "/audit"}, {"audit-more", "/audit?id=the-correlation-id"}, {"explain", "/audit/explain?id=refused"}, {"charts", "/charts"}, {"blocked", "/blocked"}, {"endings", "/endings"}, {"sources", "/sources"}, {"coverage", "/coverage"},
+		{"audit", "/audit"}, {"audit-more", "/audit?id=the-correlation-id"}, {"verification", "/audit/verification"}, {"explain", "/audit/explain?id=refused"}, {"charts", "/charts"}, {"blocked", "/blocked"}, {"endings", "/endings"}, {"sources", "/sources"}, {"coverage", "/coverage"},
 		{"providers", "/providers"}, {"provider", "/providers/edit?id=corp"}, {"provider-new", "/providers/edit?kind=ldap"}, {"config-text", "/providers/text"},
 		{"versions", "/providers/versions"}, {"webhooks", "/webhooks"},
 	}

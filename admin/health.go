@@ -205,6 +205,7 @@ func (c *call) sources(struct{}) (SourceList, error) {
 const (
 	jobSource   = "source"
 	jobCoverage = "coverage"
+	jobAudit    = "audit"
 )
 
 // runSource begins a run of a source.
@@ -400,6 +401,7 @@ type overviewView struct {
 	Soon      []endingRow
 	Broken    int
 	Trouble   string
+	Tampered  string // address of what is wrong with the audit
 }
 
 // overview is what one looks at first: what needs an eye, then how it goes.
@@ -414,6 +416,13 @@ func (c *call) overview() error {
 		return unavailable(err)
 	}
 	view.Providers, view.Trouble = state.Providers, state.Trouble
+	chain, err := c.Verifier.Verdict(c.ctx())
+	if err != nil {
+		return unavailable(err)
+	}
+	if chain != nil && !chain.Holds {
+		view.Tampered = c.to("/audit/verification")
+	}
 	for _, p := range state.Providers {
 		if !p.Works {
 			view.Broken++

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
 )
@@ -17,10 +18,10 @@ import (
 // far it is, and what came of it.
 type Job struct {
 	ID       string          `json:"id"`
-	Kind     string          `json:"kind" enum:"source,coverage"`
+	Kind     string          `json:"kind" enum:"source,coverage,audit"`
 	Source   string          `json:"source" doc:"which is run; empty: none"`
 	Actor    string          `json:"actor"`
-	State    string          `json:"state" enum:"running,done,failed" doc:"done: run, or coverage, has what came of it"`
+	State    string          `json:"state" enum:"running,done,failed" doc:"done: run, coverage or verdict has what came of it"`
 	Stage    string          `json:"stage" doc:"what is being done"`
 	Done     int             `json:"done"`
 	Total    int             `json:"total" doc:"0: not known"`
@@ -30,6 +31,7 @@ type Job struct {
 	Error    string          `json:"error"`
 	Run      *RunInfo        `json:"run,omitempty"`
 	Coverage *CoverageReport `json:"coverage,omitempty"`
+	Verdict  *audit.Verdict  `json:"verdict,omitempty"`
 }
 
 // The states of a job.
@@ -212,8 +214,9 @@ func (c *call) begun(j Job, err error) (Job, error) {
 
 type jobView struct {
 	shell
-	Job  Job
-	Back string
+	Job         Job
+	Title       string
+	Back, Whole string // address and name of the page that it belongs to
 }
 
 // showJob shows how far a job is, and asks again by itself; of one that has ended, what came of it.
@@ -227,9 +230,22 @@ func (c *call) showJob() error {
 		return c.showSources(http.StatusOK, sourcesView{Done: j.Run, Of: j.Source})
 	case j.State == jobDone && j.Coverage != nil:
 		return c.showCoverage(j)
+	case j.Verdict != nil: // also where it could not be kept
+		return c.showVerification(j.Verdict, j.Error)
 	}
-	back := map[bool]string{true: "/coverage", false: "/sources"}[j.Kind == jobCoverage]
-	return c.show(http.StatusOK, "job", jobView{c.shell("/sources"), j, c.to(back)})
+	view := jobView{Job: j}
+	switch j.Kind {
+	case jobAudit:
+		view.shell, view.Back, view.Whole = c.shell("/audit"), c.to("/audit"), c.v.Text("admin.audit.title")
+		view.Title = c.v.Text("admin.verify.title")
+	case jobCoverage:
+		view.shell, view.Back, view.Whole = c.shell("/sources"), c.to("/coverage"), c.v.Text("admin.coverage.title")
+		view.Title = view.Whole
+	default:
+		view.shell, view.Back, view.Whole = c.shell("/sources"), c.to("/sources"), c.v.Text("admin.sources.title")
+		view.Title = c.v.Text("admin.sources.done", j.Source)
+	}
+	return c.show(http.StatusOK, "job", view)
 }
 
 // toJob leads to the page of a job that has begun, or of the one that is under way already.

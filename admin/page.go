@@ -30,7 +30,7 @@ func (p page) pattern() string {
 // pages is every page that there is.
 func pages() []page {
 	return slices.Concat([]page{{method: "GET", path: "/", role: Viewer, act: (*call).overview}}, userPages(), auditPages(),
-		configurationPages(), healthPages(), webhookPages())
+		configurationPages(), healthPages(), webhookPages(), verificationPages())
 }
 
 // isPage tells whether people may be led to a path after signing in.

@@ -225,7 +225,7 @@ func (r *rig) made() admin.Config {
 			return r.audit.Event(ctx, record)
 		},
 		Insight: insight.Searcher{Finder: r.store}, Counts: r.store,
-		Configuration: r.managed, Proposals: r.managed, Sources: feeds{}, Coverage: feeds{}, Webhooks: &hooks{rig: r},
+		Configuration: r.managed, Proposals: r.managed, Sources: feeds{}, Coverage: feeds{}, Webhooks: &hooks{rig: r}, Verifier: &verifier{rig: r},
 		Keeper: r.store, Leases: r.store, Background: func(do func(context.Context)) { r.jobs.Go(func() { do(context.WithoutCancel(r.t.Context())) }) },
 		Blocks: insight.Blocks{BlockStore: r.store, Throttle: r.limits, Providers: []string{"corp", "glass"}, Now: r.clock},
 		Ends: func(context.Context) []admin.Ending {

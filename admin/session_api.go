@@ -42,5 +42,5 @@ func operations() []operation {
 				return c.whoAmI(struct{}{})
 			}).with(func(o *operation) { o.free = true }),
 	}, userOperations(), importOperations(), auditOperations(), configurationOperations(), healthOperations(),
-		webhookOperations())
+		webhookOperations(), verificationOperations())
 }

@@ -51,8 +51,10 @@ const (
 	WebhookTested    = "webhook tested"         // by an administrator, and whether it was taken
 	WebhookResent    = "webhook messages resent"
 	Purged           = "audit purged"
-	FoundBroken      = "audit found broken" // by who verified it; for webhooks only, since no chain can vouch for its own break
-	Restarted        = "audit restarted"    // by Restart; a record of Event with this action restarts nothing
+	FoundBroken      = "audit found broken"       // by who verified it; for webhooks only, since no chain can vouch for its own break
+	VerifyBegun      = "audit verification begun" // by an administrator
+	VerifyEnded      = "audit verified"           // by an administrator or the schedule: whether it holds
+	Restarted        = "audit restarted"          // by Restart; a record of Event with this action restarts nothing
 )
 
 // BreakGlass comes before the action of every attempt at a break-glass account, so that one word finds them all.

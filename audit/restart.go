@@ -23,9 +23,9 @@ import (
 
 // Break is one that a restart acknowledged.
 type Break struct {
-	Seq   int64     `json:"-"` // of the restart's record
-	Time  time.Time `json:"-"`
-	Actor string    `json:"-"`
+	Seq   int64     `json:"seq,omitzero"` // of the restart's record, which itself leaves these three out
+	Time  time.Time `json:"time,omitzero"`
+	Actor string    `json:"actor,omitzero"`
 
 	Reason string `json:"reason"` // why the chain did not hold: WrongKey, HeadChanged, ...
 	Broken int64  `json:"broken"` // number of the first record that was wrong; 0 when it was not one record

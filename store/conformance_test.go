@@ -44,6 +44,8 @@ var conformance = []struct {
 	{"audit keeps any text", testAuditText},
 	{"audit is purged from the front", testAuditPurge},
 	{"audit of one user", testAuditOf},
+	{"audit is verified no further when nobody waits", testVerifyGivenUp},
+	{"what was found is told once", testKeepTelling},
 	{"insight: every question", testSearch},
 	{"insight: the index catches up", testBehind},
 	{"insight: two nodes follow at once", testIndexRace},
@@ -96,12 +98,13 @@ var conformance = []struct {
 
 // besides are tests in which somebody changes the database past the store.
 var besides = map[string]func(t *testing.T, driver, source string, open opener){
-	"audit that was tampered with":        testTampering,
-	"audit restarted":                     testRestart,
-	"audit restarted with records coming": testRestartMeanwhile,
-	"IT users from before the search":     testSearchFilled,
-	"audit whose key is lost":             testLostKey,
-	"audit without head after a purge":    testHeadRemovedAfterPurge,
+	"audit that was tampered with":         testTampering,
+	"audit is purged while it is verified": testVerifyMeanwhile,
+	"audit restarted":                      testRestart,
+	"audit restarted with records coming":  testRestartMeanwhile,
+	"IT users from before the search":      testSearchFilled,
+	"audit whose key is lost":              testLostKey,
+	"audit without head after a purge":     testHeadRemovedAfterPurge,
 }
 
 func TestConformance(t *testing.T) {

@@ -6,15 +6,20 @@ import (
 	"time"
 
 	"github.com/idbridge/idbridge/keyring"
+	"github.com/idbridge/idbridge/webhook"
+)
+
+const (
+	selectKept = `SELECT sealed FROM kept WHERE kind = $1 AND id = $2`
+	putKept    = `INSERT INTO kept (kind, id, expires, sealed) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (kind, id) DO UPDATE SET expires = excluded.expires, sealed = excluded.sealed`
 )
 
 // Keep keeps a sealed text under a kind and an id, in the place of one that is there, until it expires; of a kind at most so
 // many: those go first that expire first.
 func (s *Store) Keep(ctx context.Context, kind, id string, sealed []byte, expires time.Time, most int) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		const put = `INSERT INTO kept (kind, id, expires, sealed) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (kind, id) DO UPDATE SET expires = excluded.expires, sealed = excluded.sealed`
-		if _, err := t.exec(ctx, put, kind, id, micros(expires), sealed); err != nil {
+		if _, err := t.exec(ctx, putKept, kind, id, micros(expires), sealed); err != nil {
 			return err
 		}
 		_, err := t.exec(ctx, `DELETE FROM kept WHERE kind = $1 AND id NOT IN
@@ -23,9 +28,37 @@ func (s *Store) Keep(ctx context.Context, kind, id string, sealed []byte, expire
 	})
 }
 
+// KeepTelling keeps a sealed text in the place of the one before, and messages of webhooks with it, in one transaction: who
+// decides by what was kept whether somebody is to be told tells them once, however many nodes decide at once. next gets the
+// sealed text that is there, or nil; it may be called again when the transaction did not happen.
+func (s *Store) KeepTelling(
+	ctx context.Context, kind, id string, expires time.Time, next func(before []byte) (sealed []byte, tell []webhook.Message, err error),
+) error {
+	return s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
+		if err := t.lock(ctx, "kept "+kind); err != nil {
+			return err
+		}
+		var before []byte
+		if _, err := t.get(ctx, selectKept, []any{kind, id}, &before); err != nil {
+			return err
+		}
+		sealed, tell, err := next(before)
+		if err != nil {
+			return err
+		}
+		for _, m := range tell {
+			if err := insertMessage(ctx, t, m); err != nil {
+				return err
+			}
+		}
+		_, err = t.exec(ctx, putKept, kind, id, micros(expires), sealed)
+		return err
+	})
+}
+
 // Kept returns a text that is kept, also one that has expired and is not purged yet.
 func (s *Store) Kept(ctx context.Context, kind, id string) (sealed []byte, found bool, err error) {
-	err = s.each(ctx, `SELECT sealed FROM kept WHERE kind = $1 AND id = $2`, []any{kind, id}, func(scan func(...any) error) error {
+	err = s.each(ctx, selectKept, []any{kind, id}, func(scan func(...any) error) error {
 		found = true
 		return scan(&sealed)
 	})

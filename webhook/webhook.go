@@ -52,6 +52,8 @@ func EventOf(r audit.Record) (event string, ok bool) {
 	switch refused := r.Kind != authn.OK.String(); {
 	case r.Action == audit.Restarted, r.Action == audit.FoundBroken: // the former's record has no kind
 		return AuditBroken, true
+	case r.Action == audit.VerifyEnded: // that it does not hold was told by who found it, as this record may not be written
+		return "", false
 	case r.Action == audit.BreakGlassChanged:
 		return BreakGlassChanged, true
 	case strings.HasPrefix(r.Action, audit.BreakGlass) && refused:
@@ -146,7 +148,7 @@ func Messages(endpoints []Endpoint, r audit.Record, now time.Time) (list []Messa
 }
 
 func newMessage(e Endpoint, event string, r audit.Record, now time.Time) Message {
-	id := fmt.Sprintf("%s-%d-%x", event, r.Seq, r.Time.Unix()) // after a restored backup numbers come a second time
+	id := fmt.Sprintf("%s-%d-%x", event, r.Seq, r.Time.UnixMilli()) // after a restored backup numbers come a second time
 	if span := once[event]; span > 0 {
 		who := fmt.Sprintf("%q %q %q %q %d", r.Provider, authn.FoldName(known(r.ITUser, r.Username)), r.Reason, r.Environment,
 			r.Time.Truncate(span).Unix())

@@ -206,6 +206,9 @@ func TestVerify(t *testing.T) {
 func TestEvents(t *testing.T) {
 	now := time.Now()
 	all := webhook.Endpoint{ID: "all"}
+	if event, ok := webhook.EventOf(audit.Record{Action: audit.VerifyEnded, Kind: "untrusted", Reason: "changed"}); ok {
+		t.Errorf("that the audit does not hold would be told twice: %s", event)
+	}
 	if event, ok := webhook.EventOf(audit.Record{Action: audit.FoundBroken, Kind: "untrusted"}); !ok || event != webhook.AuditBroken {
 		t.Errorf("a break that was found is %q", event)
 	}

@@ -112,7 +112,7 @@ func newAdmin(b *backend, w *bridge, service *authn.Service) (http.Handler, erro
 		AllowFrom: c.AllowFrom, Roles: c.rules(), Users: b.users, Count: b.store.CountUsers, Accounts: accounts(service.Providers),
 		Environments: b.config.environmentNames(), Throttle: b.throttle, Journal: b.audit.Event,
 		Insight: b.searcher(), Messages: samlMessageLog{b.store}, Counts: b.store, Blocks: b.blocks(), Ends: w.endings,
-		Sources: feedsOf{b}, Coverage: feedsOf{b}, Webhooks: hooksOf{b},
+		Sources: feedsOf{b}, Coverage: feedsOf{b}, Webhooks: hooksOf{b}, Verifier: verifying{b},
 		Configuration: managing{w, time.Now()}, Proposals: managing{w, time.Now()}, Keeper: sealedKeeper{b.store, b.ring},
 		Leases: b.store, Background: b.beside,
 	})

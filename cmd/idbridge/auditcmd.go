@@ -12,7 +12,6 @@ import (
 
 	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
-	"github.com/idbridge/idbridge/webhook"
 )
 
 func newAudit(s *settings) *cobra.Command {
@@ -108,38 +107,58 @@ func toFile(cmd *cobra.Command, name string, write func(io.Writer) error) error 
 }
 
 func newAuditVerify(s *settings) *cobra.Command {
-	var kept string
+	var kept, output string
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Find out whether records were changed, removed, inserted or moved",
 		Long: `Checks the whole chain of records. Keep the number and the MAC that it prints in another place: with --kept they prove later
-that nothing up to there is missing or was rewritten, not even together with the rest of the database.`,
-		Example: "  idbridge audit verify\n  idbridge audit verify --kept 4711:9c1f...",
+that nothing up to there is missing or was rewritten, not even together with the rest of the database. The administrators'
+page and a running server (audit.verify_every) do the same; what was found last, by whomever, is there to read for all.`,
+		Example: "  idbridge audit verify\n  idbridge audit verify --kept 4711:9c1f...\n  idbridge audit verify -o json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withBackend(cmd, s, func(b *backend) error {
-				return verifyAudit(cmd, b, kept)
+				return verifyAudit(cmd, b, kept, output)
 			})
 		},
 	}
+	outputFlag(cmd, &output)
 	cmd.Flags().StringVar(&kept, "kept", "", "NUMBER:MAC that was printed earlier: the record must still be there")
 	return cmd
 }
 
-func verifyAudit(cmd *cobra.Command, b *backend, kept string) error {
-	v, err := audit.Verify(cmd.Context(), b.store, b.chainKey, nil)
-	if authn.KindOf(err) == authn.Untrusted {
-		return b.tellBroken(cmd.Context(), fmt.Errorf("the audit is not what was written: %w\n"+
-			"find out who did that (idbridge audit export); then idbridge audit restart --reason TEXT", err))
+func verifyAudit(cmd *cobra.Command, b *backend, text, output string) error {
+	var kept *audit.Kept
+	if text != "" {
+		k, err := audit.ParseKept(text)
+		if err != nil {
+			return usageError{fmt.Errorf("--kept %q: %w", text, err)}
+		}
+		kept = &k
 	}
-	if err != nil {
+	d, err := b.verify(cmd.Context(), operator(), kept, nil)
+	if d.Ended.IsZero() {
 		return err
 	}
-	for _, broken := range v.Breaks {
-		fmt.Fprintf(cmd.OutOrStdout(), "restarted: %s\n", breakLine(broken))
+	out := cmd.OutOrStdout()
+	if output == "json" {
+		err = errors.Join(show(out, output, nil, nil, d), err)
+		out = io.Discard
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "ok: %d record(s), up to number %d, mac %x\n", v.Records, v.Seq, v.MAC)
-	if kept != "" {
-		return b.holdsKept(cmd.Context(), v, kept)
+	return errors.Join(tellVerdict(out, d), err)
+}
+
+// tellVerdict says what was found; what is not as it should be is the error.
+func tellVerdict(out io.Writer, d audit.Verdict) error {
+	if !d.Holds && d.Kept != audit.KeptLost {
+		return fmt.Errorf("the audit is not what was written: %s\n"+
+			"find out who did that (idbridge audit export); then idbridge audit restart --reason TEXT", d.Text)
+	}
+	for _, broken := range d.Restarts {
+		fmt.Fprintf(out, "restarted: %s\n", breakLine(broken))
+	}
+	fmt.Fprintf(out, "ok: %d record(s), up to number %d, mac %s\n", d.Records, d.Last, d.MAC)
+	if d.Text != "" {
+		return errors.New(d.Text)
 	}
 	return nil
 }
@@ -147,13 +166,13 @@ func verifyAudit(cmd *cobra.Command, b *backend, kept string) error {
 // tellBroken posts to webhooks that somebody found the audit broken, and returns what they found. The audit itself is not
 // written to: its end may be what is broken.
 func (b *backend) tellBroken(ctx context.Context, found error) error {
-	r := audit.Record{Time: time.Now().UTC(), ID: newID(), Action: audit.FoundBroken, Actor: operator(), Kind: authn.Untrusted.String(),
-		Reason: authn.ReasonOf(found), Detail: found.Error()}
+	var seq int64
 	var at *audit.Broken
 	if errors.As(found, &at) {
-		r.Seq = at.Seq
+		seq = at.Seq
 	}
-	if err := b.store.PostMessages(ctx, webhook.Messages(b.config.endpoints(), r, r.Time)); err != nil {
+	messages := b.brokenMessages(operator(), authn.ReasonOf(found), found.Error(), seq)
+	if err := b.store.PostMessages(ctx, messages); err != nil {
 		return fmt.Errorf("%w\nwebhooks could not be told: %w", found, err)
 	}
 	return found

@@ -2,20 +2,15 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/idbridge/idbridge/audit"
-	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/mfa"
 	"github.com/idbridge/idbridge/store"
 )
@@ -147,32 +142,4 @@ func (b *backend) refuseCopy(ctx context.Context) error {
 	}
 	return fmt.Errorf("this database is a copy, made %s: codes and tokens that were used since would be good again.\n"+
 		"Run idbridge restored --reason TEXT first", at.Format(time.RFC3339))
-}
-
-// holdsKept wants the record that was kept elsewhere, as NUMBER:MAC, in a chain that was verified.
-func (b *backend) holdsKept(ctx context.Context, v audit.Verified, kept string) error {
-	number, text, _ := strings.Cut(kept, ":")
-	seq, err := strconv.ParseInt(number, 10, 64)
-	mac, macErr := hex.DecodeString(text)
-	if err != nil || macErr != nil || seq < 1 || len(mac) != sha256.Size { // one that was cut off is no alarm
-		return usageError{fmt.Errorf("--kept %q: want NUMBER:MAC, as idbridge audit verify and idbridge backup print it", kept)}
-	}
-	if seq > v.Seq {
-		return b.tellBroken(ctx, authn.Errorf(authn.Untrusted, audit.CutOff, "the audit ends with number %d; up to %d it was there: "+
-			"%d record(s) are missing, as when an older copy of the database was put in place: %w", v.Seq, seq, seq-v.Seq,
-			&audit.Broken{Seq: v.Seq + 1, Reason: audit.CutOff}))
-	}
-	if seq <= v.PurgedTo {
-		return fmt.Errorf("number %d was purged since, as everything up to %d was: nothing can be said of it", seq, v.PurgedTo)
-	}
-	rows, err := b.store.AuditRows(ctx, seq-1, 1)
-	if err != nil {
-		return err
-	}
-	if len(rows) == 0 || !strings.EqualFold(fmt.Sprintf("%x", rows[0].MAC), text) {
-		return b.tellBroken(ctx, authn.Errorf(authn.Untrusted, audit.Changed, "number %d is another record than the one that was kept: an older "+
-			"copy of the database was put in place and written on, or the audit was rewritten by somebody who has the key: %w", seq,
-			&audit.Broken{Seq: seq, Reason: audit.Changed}))
-	}
-	return nil
 }

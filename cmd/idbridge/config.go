@@ -166,7 +166,8 @@ type StepConfig struct {
 
 // AuditConfig is about the audit's records.
 type AuditConfig struct {
-	Retention time.Duration `yaml:"retention" default:"400d" doc:"older records are removed; 0: never"`
+	Retention   time.Duration `yaml:"retention" default:"400d" doc:"older records are removed; 0: never"`
+	VerifyEvery time.Duration `yaml:"verify_every" default:"24h" doc:"how often serve verifies the whole chain, at a leisurely pace; 0: only when somebody asks for it"`
 }
 
 // LogConfig is about the program's log.

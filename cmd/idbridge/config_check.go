@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/plugin"
@@ -269,5 +270,7 @@ func (k checker) throttle() {
 	k.refuseIf(k.CallTimeout <= 0, "call_timeout", "must be longer than 0s")
 	k.refuseIf(k.RefusalTime < 0, "refusal_time", "is negative")
 	k.refuseIf(k.Audit.Retention < 0, "audit.retention", "is negative")
+	k.refuseIf(k.Audit.VerifyEvery < 0 || k.Audit.VerifyEvery > 0 && k.Audit.VerifyEvery < time.Minute, "audit.verify_every",
+		"is shorter than a minute (0s: never)")
 	k.refuseIf(k.RefusalTime >= k.CallTimeout, "refusal_time", "must be shorter than call_timeout")
 }

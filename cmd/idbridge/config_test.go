@@ -161,6 +161,7 @@ func TestWhatMustHoldBetweenKeys(t *testing.T) {
 		"call":             {"call_timeout: 20s", "call_timeout: 0s", "call_timeout: must be longer than 0s"},
 		"faster":           {"refusal_time: 300ms", "refusal_time: -1s", "refusal_time: is negative"},
 		"retention":        {"retention: 400d", "retention: -1d", "audit.retention: is negative"},
+		"verified often":   {"verify_every: 24h", "verify_every: 1s", "audit.verify_every: is shorter than a minute (0s: never)"},
 		"no dsn":           {"driver: sqlite", "driver: postgres", "store.dsn: is missing (give it, or dsn_file)"},
 		"dsn":              {"  #dsn: ", "  dsn: ", "store.dsn: is only for driver: postgres"},
 		"keys":             {"  file: idbridge.keys", "  {}", "keys: give file or env, one of the two"},
@@ -212,6 +213,7 @@ func TestWhatMayBe(t *testing.T) {
 		"no metrics":               {"metrics:\n  address: 127.0.0.1:9090", "#metrics:"},
 		"no time for refusals":     {"refusal_time: 300ms", "refusal_time: 0s"},
 		"an audit for ever":        {"retention: 400d", "retention: 0s"},
+		"never verified by itself": {"verify_every: 24h", "verify_every: 0s"},
 	} {
 		if _, err := parseConfig("c.yaml", []byte(edit(t, test...))); err != nil {
 			t.Errorf("%s: %v", name, err)

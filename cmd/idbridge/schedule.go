@@ -33,7 +33,8 @@ func (l *live) untilOther(ctx context.Context, said Config) {
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		now := l.current.Load().config
-		if !reflect.DeepEqual(now.Sources, said.Sources) || !reflect.DeepEqual(now.Provisioning, said.Provisioning) {
+		if !reflect.DeepEqual(now.Sources, said.Sources) || !reflect.DeepEqual(now.Provisioning, said.Provisioning) ||
+			now.Audit.VerifyEvery != said.Audit.VerifyEvery {
 			return
 		}
 		select {
@@ -62,6 +63,9 @@ func (l *live) schedule(ctx context.Context, c Config, wg *sync.WaitGroup) {
 	}
 	if c.Provisioning != nil && c.Provisioning.Interval > 0 {
 		wg.Go(func() { syncer.Keep(ctx, provisioningID, c.Provisioning.Interval, l.provision) })
+	}
+	if c.Audit.VerifyEvery > 0 {
+		wg.Go(func() { l.keepVerifying(ctx, c.Audit.VerifyEvery) })
 	}
 }
 

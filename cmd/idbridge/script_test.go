@@ -197,7 +197,7 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 
 // tamper FILE STATEMENT changes the database behind the program's back.
 func tamper(ts *testscript.TestScript, _ bool, args []string) {
-	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0])+"?_pragma=busy_timeout(5000)") // a server may be writing
 	ts.Check(err)
 	defer db.Close()
 	r, err := db.Exec(args[1])

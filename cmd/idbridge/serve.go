@@ -90,6 +90,7 @@ func serve(ctx context.Context, c Config, stderr io.Writer, ready func(net.Addr)
 	go w.rememberUsers(housekeeping)
 	go w.warnOfGlass(housekeeping)
 	runs.Go(func() { w.followAudit(housekeeping) })
+	l.metrics.verdicts(ground)
 	l.metrics.runs(ground, func() []string { return l.current.Load().config.runIDs() })
 	runs.Go(func() { l.keepRuns(housekeeping) })
 	runs.Go(func() {
