@@ -18,16 +18,16 @@ import (
 const (
 	// window is how long sign-ins are counted until it is looked again what goes on beside them.
 	window = 2 * time.Second
-	// windows is how many of each there are at least.
+	// windows is how many of each there are.
 	windows = 12
-	// mostWindows ends it where what should go on beside does not.
-	mostWindows = 300
 	// besides is the most that sign-ins may slow down, in percent.
 	besides = 5
+	// syncTime ends it where what should go on beside does not.
+	syncTime = 15 * time.Minute
 )
 
-// beside100k measures warm sign-ins while a source of 100,000 users is read and compared, once without changes and once with a
-// change to every tenth of them, and with and without the follower that indexes the audit.
+// beside100k measures warm sign-ins with and without the follower that indexes the audit; and while a source of 100,000 users is
+// read and compared, and then while every tenth of them is changed.
 func (b *bench) beside100k(name, settings string) (all []goal, err error) {
 	defer b.recoverFatal(&err)
 	rows, err := store.Open(context.Background(), b.storeConfig(settings))
@@ -44,28 +44,13 @@ func (b *bench) beside100k(name, settings string) (all []goal, err error) {
 		return nil, err
 	}
 	all = append(all, slowed(name+": the audit followed", without, with))
-	for _, c := range []struct {
-		changed int
-		stage   string // that is looked at; empty: all
-	}{{0, ""}, {10, "writing"}} {
-		changed, stage := c.changed, c.stage
-		fmt.Fprintf(os.Stderr, "sign-ins with %s beside a sync, %d %% changed ...\n", name, changed)
-		if err := b.freshSource(changed); err != nil {
-			return nil, err
-		}
-		without, with, err := b.apart(func() (going bool, at string, err error) {
-			runs, err := rows.Runs(context.Background(), "", 1)
-			if len(runs) == 0 || runs[0].State != itusers.RunUnderWay {
-				return false, "", err
-			}
-			return true, runs[0].Progress.Stage, err
-		}, stage)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, slowed(fmt.Sprintf("%s: a sync of %d users, %d %% changed", name, b.itUsers, changed), without, with))
+	fmt.Fprintf(os.Stderr, "sign-ins with %s beside a sync ...\n", name)
+	without, reading, writing, err := b.synced(rows)
+	if err != nil {
+		return nil, err
 	}
-	return all, nil
+	return append(all, slowed(fmt.Sprintf("%s: a source of %d users read and compared", name, b.itUsers), without, reading),
+		slowed(fmt.Sprintf("%s: %d users written", name, b.itUsers/10), without, writing)), nil
 }
 
 // pair is what the bridge came to, and beside it in the same seconds another one on a store of its own with nothing to do besides:
@@ -96,43 +81,69 @@ func (b *bench) count(p *pair) error {
 	return errors.Join(err, b.bridge.cmd.Process.Signal(syscall.SIGCONT))
 }
 
-// apart counts sign-ins window by window: those in which a run goes on, in that stage, and those in which none does. What began or
-// ended meanwhile counts for neither.
-func (b *bench) apart(runs func() (bool, string, error), stage string) (without, with pair, err error) {
-	enough := func(p pair) bool { return p.own.took >= windows*window }
-	for n := 0; !enough(without) || !enough(with); n++ {
-		before, _, err := runs()
-		if err != nil {
-			return without, with, err
+func (p pair) enough() bool { return p.own.took >= windows*window }
+
+// synced counts sign-ins window by window: before there is a source; while it is read and compared with the IT users; while what is
+// new is written. Where one thing ends within a window, that window counts for neither.
+func (b *bench) synced(rows *store.Store) (without, reading, writing pair, err error) {
+	for !without.enough() {
+		if err := b.count(&without); err != nil {
+			return without, reading, writing, err
+		}
+	}
+	if err := b.addSource(); err != nil {
+		return without, reading, writing, err
+	}
+	for began := time.Now(); !writing.enough(); {
+		if time.Since(began) > syncTime {
+			return without, reading, writing, fmt.Errorf("%s beside reading and %s beside writing are not enough",
+				reading.own.took, writing.own.took)
+		}
+		at, err := stageOf(rows)
+		sum := &reading
+		if at == "writing" {
+			sum = &writing
+		}
+		switch {
+		case err != nil:
+			return without, reading, writing, err
+		case at == "", sum.enough():
+			time.Sleep(time.Second / 4) // left alone, it gets there sooner
+			continue
 		}
 		var p pair
 		if err := b.count(&p); err != nil {
-			return without, with, err
+			return without, reading, writing, err
 		}
-		after, at, err := runs()
-		switch {
-		case err != nil:
-			return without, with, err
-		case n == mostWindows:
-			return without, with, fmt.Errorf("%s without and %s with it are not enough", without.own.took, with.own.took)
-		case before && after && (at == stage || stage == ""):
-			with = with.add(p)
-		case !before && !after:
-			without = without.add(p)
+		still, err := stageOf(rows)
+		if err != nil {
+			return without, reading, writing, err
+		}
+		if still == at {
+			*sum = sum.add(p)
 		}
 	}
-	return without, with, nil
+	return without, reading, writing, nil
+}
+
+// stageOf is what a run is at; empty when there is none.
+func stageOf(rows *store.Store) (string, error) {
+	runs, err := rows.Runs(context.Background(), "", 1)
+	if len(runs) == 0 || runs[0].State != itusers.RunUnderWay {
+		return "", err
+	}
+	return runs[0].Progress.Stage, err
 }
 
 func (p pair) add(q pair) pair { return pair{p.own.add(q.own), p.reference.add(q.reference)} }
 
-// writeSource writes the file of a source that has all users, some of them with another name.
-func (b *bench) writeSource(percent int) {
+// writeSource writes the file of a source that has all users, every tenth of them with another name.
+func (b *bench) writeSource() {
 	var csv strings.Builder
 	csv.WriteString("username,name,id:production\n")
 	for n := range b.itUsers {
 		first, last := firstNames[n%len(firstNames)], lastNames[n/len(firstNames)%len(lastNames)]
-		if n%100 < percent {
+		if n%10 == 0 {
 			last += "-" + last
 		}
 		fmt.Fprintf(&csv, "%s,%s %s,%d\n", username(n), first, last, userID(n))
@@ -140,12 +151,9 @@ func (b *bench) writeSource(percent int) {
 	b.write("hr.csv", csv.String())
 }
 
-// freshSource has the bridge read a file with so many changes every minute.
-func (b *bench) freshSource(percent int) error {
-	b.writeSource(percent)
-	if percent > 0 {
-		return nil
-	}
+// addSource starts the bridge anew with a source, which it reads every minute.
+func (b *bench) addSource() error {
+	b.writeSource()
 	text, err := os.ReadFile(b.config)
 	if err != nil {
 		return err

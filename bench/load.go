@@ -29,6 +29,7 @@ type load struct {
 	callers int
 	runFor  time.Duration // 0: each user once
 	users   int
+	first   int // the users are those from this number on
 }
 
 // run lets the callers work, each taking the next user, and measures every attempt. The first error ends it.
@@ -57,8 +58,9 @@ func (l load) run(dial func() (caller, error)) (outcome, error) {
 					return
 				}
 				at := time.Now()
-				if err := c.attempt(n % l.users); err != nil {
-					err = fmt.Errorf("user %d: %w", n%l.users, err)
+				user := l.first + n%l.users
+				if err := c.attempt(user); err != nil {
+					err = fmt.Errorf("user %d: %w", user, err)
 					failed.CompareAndSwap(nil, &err)
 					return
 				}

@@ -23,10 +23,12 @@ type options struct {
 	domain  bool
 	portal  bool
 	profile string
+	against string
 
 	admin     bool
 	itUsers   int
 	auditRows int
+	stores    string
 }
 
 func main() {
@@ -36,11 +38,13 @@ func main() {
 	flag.StringVar(&o.keep, "keep", "", "folder for configuration, database and logs; it stays")
 	flag.StringVar(&o.profile, "profile", "", "write processor profiles of the bridge to FILE.1, FILE.2 ..., one for each start of it;\n"+
 		"the last one before the next number of callers has a cold pass and the warm load")
+	flag.StringVar(&o.against, "against", "", "compare with another build of idbridge, FILE, in turns, and measure nothing else")
 	flag.BoolVar(&o.domain, "ad", true, "measure Active Directory too: Samba, which needs root for its ports")
 	flag.BoolVar(&o.portal, "portal", true, "measure sign-ins with password and code at the portal too, with SQLite and PostgreSQL")
 	flag.BoolVar(&o.admin, "admin", true, "measure administration too, with SQLite and PostgreSQL, and sign-ins beside a sync")
 	flag.IntVar(&o.itUsers, "it-users", 100_000, "IT users for -admin, not fewer than -users")
 	flag.IntVar(&o.auditRows, "audit-rows", 5_000_000, "records of the audit for -admin")
+	flag.StringVar(&o.stores, "stores", "SQLite,PostgreSQL", "the stores for -admin")
 	floor := flag.String("floor", "", "for bench itself: be the server of the rows \"floor\", as FILE says")
 	callers := flag.String("callers", "16,64", "numbers of concurrent callers")
 	flag.Parse()
@@ -67,6 +71,9 @@ func run(o options) (err error) {
 	defer func() { err = errors.Join(err, b.clean()) }()
 	if err := b.prepare(); err != nil {
 		return err
+	}
+	if o.against != "" {
+		return b.compareBuilds()
 	}
 	var all []goal
 	for _, callers := range o.callers {
