@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/idbridge/idbridge/authn"
 	"github.com/idbridge/idbridge/itusers"
@@ -73,4 +75,23 @@ func TestWhatTheFileMeans(t *testing.T) {
 			t.Errorf("%+v is not in %+v", want, shown)
 		}
 	}
+}
+
+// TestCorrelationIDs are all different, and sort in the order of their time.
+func TestCorrelationIDs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen, last := map[string]bool{}, ""
+		for range 100 {
+			newest := last
+			for range 10 {
+				id := newID()
+				if id <= last || len(id) != 20 || seen[id] {
+					t.Fatalf("%s came after %s", id, last)
+				}
+				seen[id], newest = true, max(newest, id)
+			}
+			last = newest
+			time.Sleep(time.Millisecond)
+		}
+	})
 }
