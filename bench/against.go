@@ -72,7 +72,8 @@ func (b *bench) inTurns(other *bench, callers, pass int) error {
 		name string
 		pair
 	}{{"cold", cold}, {"warm", warm}} {
-		table(os.Stdout, fmt.Sprintf("%d callers, cache %s, pass %d", callers, p.name, pass), []row{{"this", p.own}, {"other", p.reference}}, "other")
+		title := fmt.Sprintf("%d callers, cache %s, pass %d", callers, p.name, pass)
+		table(os.Stdout, title, []row{{"this", p.own}, {"other", p.reference}}, "other")
 		fmt.Printf("processor time of this ÷ other: %.3f; resident %.1f and %.1f MiB\n",
 			p.own.cpuPerThousand()/p.reference.cpuPerThousand(), b.memory, other.memory)
 	}
