@@ -35,12 +35,14 @@ bench: test-setup ## measure idbridge beside raw go-ldap, on slapd and on Samba,
 	@$(GO) test -run '^$$' -bench 'Judge|Crewjam' ./providers/saml | awk '/^Benchmark/ {print} /Judge/ {ours = $$3} \
 		/Crewjam/ {theirs = $$3} END {printf "a SAML answer: crewjam/saml takes %.1f times as long\n", theirs / ours}'
 
-PICTURES = signin-choice code enrol recovery account token account-phone
+PICTURES       = signin-choice code enrol recovery account token account-phone
+ADMIN_PICTURES = overview user explain coverage
 
-pictures: test-setup ## renew the pictures of the portal in docs/images
-	$(GO) test -count=1 -run 'TestGallery|TestTheWidget' ./portal
-	@mkdir -p docs/images/portal
+pictures: test-setup ## renew the pictures of portal and administration in docs/images
+	$(GO) test -count=1 -run 'TestGallery|TestTheWidget' ./portal ./admin
+	@mkdir -p docs/images/portal docs/images/admin
 	@for p in $(PICTURES); do cp .cache/screenshots/gallery/$$p.png docs/images/portal/; done
+	@for p in $(ADMIN_PICTURES); do cp .cache/screenshots/admin/$$p.png docs/images/admin/; done
 
 fuzz: ## run each fuzz target for FUZZ (30s)
 	@set -e; for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
