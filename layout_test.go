@@ -46,7 +46,7 @@ var mayImport = map[string][]string{
 	"portal": {"altcha", "authn", "mfa", "templates"},
 
 	// Administration: docs/adr/0003-administration.md.
-	"admin":              {"audit", "authn", "insight", "itusers", "mfa", "portal", "revision", "templates"},
+	"admin":              {"audit", "authn", "docs", "insight", "itusers", "mfa", "portal", "revision", "templates"},
 	"revision":           {"authn"},
 	"insight":            {"audit", "authn", "docs"}, // a sign-in is explained in the documentation's words
 	"webhook":            {"audit", "authn"},

@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"cmp"
 	"errors"
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -101,7 +103,7 @@ func auditQuery(q url.Values) (insight.Query, error) {
 	out.User, out.Prefix = strings.CutSuffix(out.User, "*")
 	var err error
 	if out.After, err = insight.ParsePlace(q.Get("cursor")); err != nil {
-		return out, invalid("query: cursor is none of ours")
+		return out, worded{invalid("query: cursor is none of ours"), "admin.problem.cursor", nil}
 	}
 	for name, to := range map[string]*time.Time{"from": &out.From, "until": &out.Until} {
 		text := q.Get(name)
@@ -112,7 +114,7 @@ func auditQuery(q url.Values) (insight.Query, error) {
 			*to, err = time.Parse(pageTime, text)
 		}
 		if err != nil {
-			return out, invalid("query: " + name + " is no time (RFC 3339)")
+			return out, worded{invalid("query: " + name + " is no time (RFC 3339)"), "admin.problem.time", []any{text}}
 		}
 	}
 	return out, nil
@@ -125,9 +127,17 @@ func (c *call) search() (insight.Page, error) {
 	}
 	page, err := c.Insight.Search(c.ctx(), q)
 	if errors.Is(err, insight.ErrQuery) {
-		return page, invalid(err.Error())
+		return page, worded{invalid(err.Error()), searchText(q), nil}
 	}
 	return page, unavailable(err)
+}
+
+// searchText is why a query makes no sense.
+func searchText(q insight.Query) string {
+	if q.Prefix && q.User == "" {
+		return "admin.problem.prefix"
+	}
+	return "admin.problem.backwards"
 }
 
 // story tells what happened under a correlation id.
@@ -254,24 +264,28 @@ func auditPages() []page {
 
 type auditView struct {
 	shell
-	User, ID, Action, From, Until  string
-	Kinds, Environments, Providers []option
-	Records                        []recordLine
-	Next, First                    string
-	Behind                         int64
-	Chain                          verificationView
+	User, ID, From, Until                   string
+	Kinds, Actions, Environments, Providers []option
+	More                                    bool // than what one searches for at first
+	Records                                 []recordLine
+	Next, First                             string
+	Behind                                  int64
+	Chain                                   verificationView
 }
 
 // recordLine is a record in a table.
 type recordLine struct {
 	audit.Record
-	Good    bool
-	Who     string
-	Explain string // address
+	Good                 bool
+	Who                  string
+	ActionName, KindName string
+	Proven               string
+	Explain              string // address
 }
 
 func (c *call) line(r audit.Row) recordLine {
 	l := recordLine{Record: r.Record, Good: r.Kind == authn.OK.String(), Who: r.ITUser, Explain: c.to("/audit/explain", "id", r.ID)}
+	l.ActionName, l.KindName, l.Proven = c.action(r.Action), c.word(kindText, r.Kind), c.factors(r.Factors)
 	if l.Who == "" {
 		l.Who = r.Username
 	}
@@ -285,12 +299,31 @@ func (c *call) lines(rows []audit.Row) (list []recordLine) {
 	return list
 }
 
-// options are a choice of names, the first of which stands for all.
-func options(all string, names []string, chosen string) []option {
-	list := []option{{"", all, chosen == ""}}
-	for _, n := range names {
-		list = append(list, option{n, n, n == chosen})
+// options are a choice of codes, the first of which stands for all; called gives each its name, nil: it is one.
+func (c *call) options(codes []string, chosen string, called func(string) string) []option {
+	list := []option{{"", c.v.Text("admin.any"), chosen == ""}}
+	for _, code := range codes {
+		name := code
+		if called != nil {
+			name = called(code)
+		}
+		list = append(list, option{code, name, code == chosen})
 	}
+	return list
+}
+
+// actions are what can be searched for, by their names; also what was asked for, whatever it is.
+func (c *call) actions(chosen string) []option {
+	codes := slices.Collect(maps.Keys(actionText))
+	codes[slices.Index(codes, accountChanged)] = audit.BreakGlassChanged
+	for _, signIn := range []string{audit.SignIn, audit.PortalSignIn, audit.PasswordChanged} {
+		codes = append(codes, audit.BreakGlass+signIn)
+	}
+	if chosen != "" && !slices.Contains(codes, chosen) {
+		codes = append(codes, chosen)
+	}
+	list := c.options(codes, chosen, c.action)
+	slices.SortFunc(list[1:], func(a, b option) int { return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)) })
 	return list
 }
 
@@ -303,11 +336,11 @@ func (c *call) providerNames() (names []string) {
 
 func (c *call) showAudit() error {
 	q := c.r.URL.Query()
-	view := auditView{shell: c.shell("/audit"), User: q.Get("user"), ID: q.Get("id"), Action: q.Get("action"), From: q.Get("from"),
-		Until: q.Get("until"),
-		Kinds: options(c.v.Text("admin.any"), kinds(), q.Get("kind")), Environments: options(c.v.Text("admin.any"), c.Environments,
-			q.Get("environment")),
-		Providers: options(c.v.Text("admin.any"), c.providerNames(), q.Get("provider"))}
+	view := auditView{shell: c.shell("/audit"), User: q.Get("user"), ID: q.Get("id"), From: q.Get("from"), Until: q.Get("until"),
+		Kinds:   c.options(kinds(), q.Get("kind"), func(k string) string { return c.word(kindText, k) }),
+		Actions: c.actions(q.Get("action")), Environments: c.options(c.Environments, q.Get("environment"), nil),
+		Providers: c.options(c.providerNames(), q.Get("provider"), nil),
+		More:      q.Get("id")+q.Get("from")+q.Get("until")+q.Get("action") != ""}
 	page, err := c.search()
 	if mendable(err) {
 		view.Problem = c.told(err)
@@ -335,9 +368,17 @@ func (c *call) showAudit() error {
 
 type storyView struct {
 	shell
-	insight.Story
-	Lines, Around []recordLine
-	Person        string // address of the IT user
+	ID, Title, Happened, Advice string
+	Steps                       []stepRow
+	Of                          recordLine
+	Message                     *insight.Message
+	Lines, Around               []recordLine
+	Person                      string // address of the IT user
+}
+
+type stepRow struct {
+	Outcome                 insight.Outcome
+	Check, Said, Text, Code string // Said is the outcome for those who do not see its sign
 }
 
 func (c *call) showStory() error {
@@ -345,13 +386,65 @@ func (c *call) showStory() error {
 	if err != nil {
 		return err
 	}
-	view := storyView{shell: c.shell("/audit"), Story: story, Lines: c.lines(story.Records), Around: c.lines(story.Near)}
+	view := storyView{shell: c.shell("/audit"), ID: story.ID, Title: c.titleOfStory(story.Of), Of: c.line(audit.Row{Record: story.Of}),
+		Message: story.Message, Lines: c.lines(story.Records), Around: c.lines(story.Near)}
+	for _, s := range story.Steps {
+		view.Steps = append(view.Steps, c.step(s, story.Of))
+	}
+	if !view.Of.Good {
+		view.Happened, view.Advice = c.refused(story.Of), c.advice(story.Of.Reason)
+	}
 	for _, r := range story.Records {
 		if r.ITUser != "" {
 			view.Person = c.userLink(r.ITUser)
 		}
 	}
 	return c.show(http.StatusOK, "explain", view)
+}
+
+func (c *call) step(s insight.Step, of audit.Record) stepRow {
+	row := stepRow{s.Outcome, c.word(checkText, s.Check), c.word(outcomeText, string(s.Outcome)), "", ""}
+	switch {
+	case s.Outcome == insight.Ended:
+		row.Text, row.Code = c.refused(of), of.Reason
+	case s.Said != "":
+		row.Text = c.v.Text(saidText[s.Said], s.About)
+	}
+	return row
+}
+
+// refused is why.
+func (c *call) refused(r audit.Record) string {
+	if why := c.reason(r.Reason); why != "" {
+		return why
+	}
+	return sentence(c.word(kindText, r.Kind))
+}
+
+// titleOfStory is a record as one sentence.
+func (c *call) titleOfStory(r audit.Record) string {
+	title, who := c.action(r.Action), r.ITUser
+	if who == "" {
+		who = r.Username
+	}
+	for _, part := range []struct{ key, of string }{{"admin.explain.of", who}, {"admin.explain.typed", otherName(r)},
+		{"admin.explain.at", r.Environment}, {"admin.explain.by", r.Actor}} {
+		if part.of != "" {
+			title += c.v.Text(part.key, part.of)
+		}
+	}
+	if r.Kind != authn.OK.String() {
+		return c.v.Text("admin.explain.refused", title)
+	}
+	return c.v.Text("admin.explain.done", title)
+}
+
+// otherName is the name that was typed, where it is not that of the IT user.
+func otherName(r audit.Record) string {
+	if r.ITUser == "" || authn.FoldName(r.Username) == authn.FoldName(r.ITUser) {
+		return ""
+	}
+	return r.Username
 }
 
 type chartsView struct {
@@ -377,8 +470,20 @@ func (c *call) drawn(chart insight.Chart) chartView {
 	if key, ok := chartText[chart.ID]; ok {
 		chart.Title = c.v.Text(key)
 	}
+	chart.Series = slices.Clone(chart.Series)
+	for i, s := range chart.Series {
+		chart.Series[i].Name = c.series(s.Name)
+	}
+	chart.Say = func(name string, of ...any) string { return c.v.Text(chartWords[name], of...) }
 	head, rows := chart.Table()
 	return chartView{chart.Title, template.HTML(chart.SVG()), head, rows}
+}
+
+func (c *call) series(name string) string {
+	if _, ok := seriesText[name]; ok {
+		return c.word(seriesText, name)
+	}
+	return c.word(kindText, name)
 }
 
 func (c *call) showCharts() error {
@@ -388,8 +493,8 @@ func (c *call) showCharts() error {
 	}
 	q := c.r.URL.Query()
 	view := chartsView{shell: c.shell("/charts"), Granted: look.Granted, Refused: look.Refused, Throttled: look.Throttled,
-		Environments: options(c.v.Text("admin.any"), c.Environments, q.Get("environment")),
-		Providers:    options(c.v.Text("admin.any"), c.providerNames(), q.Get("provider"))}
+		Environments: c.options(c.Environments, q.Get("environment"), nil),
+		Providers:    c.options(c.providerNames(), q.Get("provider"), nil)}
 	for _, s := range spans {
 		view.Spans = append(view.Spans, option{s.name, c.v.Text(s.text), s.name == span})
 	}

@@ -20,7 +20,7 @@ func TestAuditPages(t *testing.T) {
 	}
 	b.get("/audit?from=2020-01-02T03:04&until=2020-01-01T00:00").wants(t, "backwards", 422, "ends before it begins", `value="2020-01-02T03:04"`)
 	b.get("/audit?user=%3Cscript%3E").wants(t, "markup", http.StatusOK, "No record fits", "&lt;script&gt;")
-	b.get("/audit?cursor=x").wants(t, "no cursor", 422, "none of ours")
+	b.get("/audit?cursor=x").wants(t, "no cursor", 422, "leads to no page")
 	b.get("/audit/explain?id=refused").wants(t, "explained", http.StatusOK, "Why it was refused", `class="ended"`, "/users/show?name=ursula", "127.0.0.0")
 	b.get("/audit/explain?id=nothing").wants(t, "no such call", http.StatusNotFound, "There is nothing here")
 	b.api("GET", "/calls/nothing", "").problem(t, "no such call", http.StatusNotFound, "not_found")

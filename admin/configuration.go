@@ -231,7 +231,7 @@ func (c Change) proposal() (Proposal, error) {
 	return p, nil
 }
 
-// busy are the providers as they are, with what happened at them within the last hour.
+// state is the providers as they are, with what happened at them within the last hour.
 func (c *call) state(struct{}) (State, error) {
 	s, err := c.Configuration.Look(c.ctx())
 	if err != nil {

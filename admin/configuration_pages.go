@@ -188,9 +188,9 @@ type proposalView struct {
 	Title     string
 	Lines     []hunk
 	Same      bool
-	Verdicts  []Verdict
+	Verdicts  []verdictRow
 	Tested    bool
-	Trial     *Trial
+	Trial     *trialView
 	Username  string
 	Comment   string
 	Locked    []string
@@ -198,6 +198,35 @@ type proposalView struct {
 	NeedsCode bool
 	NoFocus   bool
 	Back      string
+}
+
+type verdictRow struct {
+	Verdict
+	Name string
+}
+
+// trialView is what became of a test sign-in, in words.
+type trialView struct {
+	Trial
+	Why      string
+	Outcomes []trialRow
+}
+
+type trialRow struct {
+	TrialResult
+	Said string
+}
+
+func (c *call) trialView(t Trial) *trialView {
+	view := &trialView{Trial: t, Why: c.reason(t.Reason)}
+	for _, o := range t.Outcomes {
+		said := c.reason(o.Reason)
+		if said == "" {
+			said = c.word(kindText, o.Kind)
+		}
+		view.Outcomes = append(view.Outcomes, trialRow{o, said})
+	}
+	return view
 }
 
 // hunk is lines that differ, with what is around them.
@@ -282,7 +311,11 @@ func (c *call) testProposal() error {
 	if err != nil {
 		return err
 	}
-	return c.showProposal(http.StatusOK, proposalView{Tested: true, Verdicts: list})
+	view := proposalView{Tested: true}
+	for _, v := range list {
+		view.Verdicts = append(view.Verdicts, verdictRow{v, c.word(verdictText, v.Verdict)})
+	}
+	return c.showProposal(http.StatusOK, view)
 }
 
 func (c *call) tryProposal() error {
@@ -290,13 +323,18 @@ func (c *call) tryProposal() error {
 	if err != nil {
 		return err
 	}
+	username, password := strings.TrimSpace(c.r.PostForm.Get("username")), c.r.PostForm.Get(passwordField)
+	if password == "" { // it does not come along when a code is asked for in between
+		view := proposalView{Username: username}
+		view.Problem = c.v.Text("signin.empty")
+		return c.showProposal(http.StatusUnprocessableEntity, view)
+	}
 	c.slow()
-	username := strings.TrimSpace(c.r.PostForm.Get("username"))
-	t, err := c.Proposals.Try(c.ctx(), d.Proposal, c.actor(), username, authn.Secret(c.r.PostForm.Get(passwordField)))
+	t, err := c.Proposals.Try(c.ctx(), d.Proposal, c.actor(), username, authn.Secret(password))
 	if err != nil {
 		return err
 	}
-	return c.showProposal(http.StatusOK, proposalView{Trial: &t, Username: username})
+	return c.showProposal(http.StatusOK, proposalView{Trial: c.trialView(t), Username: username})
 }
 
 func (c *call) saveProposal() error {

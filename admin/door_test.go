@@ -17,6 +17,7 @@ const session = "__Host-idbridge-admin"
 func TestWhoMayComeIn(t *testing.T) {
 	r := newRig(t)
 	r.browser().get("/users").wants(t, "nobody", http.StatusSeeOther, "/login?return=%2Fusers")
+	r.browser().get("/users/show?name=uwe&lang=de").wants(t, "nobody, with a link", http.StatusSeeOther, "lang=de", "return=%2Fusers%2Fshow%3Fname%3Duwe")
 	r.browser().api("GET", "/users", "").problem(t, "nobody", http.StatusUnauthorized, "signed_out")
 	norm := r.signedIn("norm")
 	norm.get("/users").wants(t, "without a role", http.StatusForbidden, "You administer nothing here")

@@ -102,11 +102,6 @@ func linesOfValue(value any) (text string) {
 	return text
 }
 
-// Plain tells whether it is a text of one line.
-func (i input) Plain() bool {
-	return !i.List && !i.Table && !i.Secret && i.Type != "bool" && len(i.Enum) == 0 && i.Type != "mapping"
-}
-
 // Lines tells whether it is a text with a line for each item.
 func (i input) Lines() bool { return (i.List || i.Table) && i.Type != "mapping" }
 

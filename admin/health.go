@@ -79,6 +79,8 @@ type RunInfo struct {
 	Counted int        `json:"counted" doc:"changes that count against the limit"`
 	Allowed int        `json:"allowed" doc:"the limit"`
 	Rows    []RunLine  `json:"rows" doc:"the first 200; those that want an eye first"`
+
+	Counts itusers.RunReport `json:"-"` // without rows: what Summary says, for pages
 }
 
 // RunLine is what a run does to one user.
@@ -170,6 +172,7 @@ func runOf(r itusers.Run) RunInfo {
 	if !r.Ended.IsZero() {
 		out.Ended = &r.Ended
 	}
+	out.Counts, out.Counts.Rows = r.Report, nil
 	for _, row := range r.Report.Rows[:min(len(r.Report.Rows), shownRows)] {
 		out.Rows = append(out.Rows, RunLine{string(row.Action), row.Username, append([]string{}, row.What...), row.Reason})
 	}
@@ -326,6 +329,7 @@ type endingsView struct {
 
 type endingRow struct {
 	Ending
+	Name         string
 	Days         int
 	Over, AtHand bool
 	Soon         bool
@@ -335,7 +339,7 @@ func (c *call) endingRows() (rows []endingRow, err error) {
 	list, err := c.endings(struct{}{})
 	for _, e := range list.Endings {
 		left := e.At.Sub(c.now())
-		rows = append(rows, endingRow{e, int(left / day), left <= 0, left > 0 && left <= atHand, left > atHand && left <= soon})
+		rows = append(rows, endingRow{e, c.ending(e.What), int(left / day), left <= 0, left > 0 && left <= atHand, left > atHand && left <= soon})
 	}
 	return rows, err
 }
@@ -350,11 +354,44 @@ func (c *call) showEndings() error {
 
 type sourcesView struct {
 	shell
-	SourceList
-	Done      *RunInfo
-	Of        string
-	Editable  bool
-	NeedsCode bool
+	Sources  []sourceView
+	Done     *runView // the run of a job that has just ended
+	Of       string
+	Editable bool
+}
+
+type sourceView struct {
+	SourceRuns
+	Newest []runView
+}
+
+// runView is a run in words.
+type runView struct {
+	RunInfo
+	StateName, Said, By, Why, Advice string
+	Users                            []runLine
+}
+
+type runLine struct {
+	RunLine
+	ActionName, Why string
+	Changes         []string
+}
+
+func (c *call) runView(r RunInfo) runView {
+	view := runView{RunInfo: r, StateName: c.word(runStateText, r.State), By: c.word(actorText, r.Actor), Why: c.reason(r.Reason),
+		Advice: c.advice(r.Reason)}
+	if r.Ended != nil {
+		view.Said = c.summary(r.Counts)
+	}
+	for _, row := range r.Rows {
+		line := runLine{RunLine: row, ActionName: c.word(rowActionText, row.Action), Why: c.reason(row.Reason)}
+		if row.Reason == "" { // of a refusal it would be the reason in other words
+			line.Changes = c.changes(row.What)
+		}
+		view.Users = append(view.Users, line)
+	}
+	return view
 }
 
 func (c *call) showSources(status int, view sourcesView) error {
@@ -362,7 +399,14 @@ func (c *call) showSources(status int, view sourcesView) error {
 	if err != nil {
 		return err
 	}
-	view.shell, view.SourceList, view.Editable = c.shell("/sources"), list, c.role >= Administrator
+	view.shell, view.Editable = c.shell("/sources"), c.role >= Administrator
+	for _, s := range list.Sources {
+		one := sourceView{SourceRuns: s}
+		for _, r := range s.Runs {
+			one.Newest = append(one.Newest, c.runView(r))
+		}
+		view.Sources = append(view.Sources, one)
+	}
 	return c.show(status, "sources", view)
 }
 
@@ -375,7 +419,16 @@ func (c *call) runSourceNow() error {
 type coverageView struct {
 	shell
 	Job    Job
+	Why    string // it failed
+	Advice string
 	Report *CoverageReport
+	Gaps   []gapRow
+}
+
+// gapRow is a finding in words. What the provider says of it itself is only there where an account is refused.
+type gapRow struct {
+	GapLine
+	Why string
 }
 
 // showLastCoverage shows what the last survey has found.
@@ -388,7 +441,21 @@ func (c *call) showLastCoverage() error {
 }
 
 func (c *call) showCoverage(j Job) error {
-	return c.show(http.StatusOK, "coverage", coverageView{c.shell("/sources"), j, j.Coverage})
+	view := coverageView{shell: c.shell("/sources"), Job: j, Why: c.reason(j.Reason), Advice: c.advice(j.Reason), Report: j.Coverage}
+	if j.Coverage == nil {
+		return c.show(http.StatusOK, "coverage", view)
+	}
+	for _, g := range j.Coverage.Gaps {
+		row := gapRow{g, c.reason(g.Reason)}
+		if g.Class == string(itusers.GapNobody) {
+			row.Text = ""
+			if g.Reason != itusers.ReasonNoAccount {
+				row.Why = c.v.Text("admin.coverage.leads", row.Why)
+			}
+		}
+		view.Gaps = append(view.Gaps, row)
+	}
+	return c.show(http.StatusOK, "coverage", view)
 }
 
 type overviewView struct {

@@ -58,6 +58,8 @@ type ImportRow struct {
 type ImportProblem struct {
 	Line int    `json:"line"`
 	Text string `json:"text"`
+
+	Of itusers.Problem `json:"-"`
 }
 
 func importOf(r itusers.Report) Import {
@@ -66,7 +68,7 @@ func importOf(r itusers.Report) Import {
 		out.Rows = append(out.Rows, ImportRow{row.Line, row.After.Username, row.Before.Key == "", row.What})
 	}
 	for _, p := range r.Problems[:min(len(r.Problems), shownRows)] {
-		out.Problems = append(out.Problems, ImportProblem{p.Line, p.Text})
+		out.Problems = append(out.Problems, ImportProblem{p.Line, p.Text(), p})
 	}
 	return out
 }
@@ -83,7 +85,8 @@ func effects(r itusers.Report) string {
 // preview reads a file, says what importing it would do, and keeps it for a while if that is anything.
 func (c *call) preview(in io.Reader, name string, format itusers.Format, into string) (Import, error) {
 	if into != "" && !slices.Contains(c.Environments, into) {
-		return Import{}, invalid(fmt.Sprintf("environment %q is not one of %s", into, strings.Join(c.Environments, ", ")))
+		known := strings.Join(c.Environments, ", ")
+		return Import{}, worded{invalid(fmt.Sprintf("environment %q is not one of %s", into, known)), "admin.problem.environment", []any{into, known}}
 	}
 	text, err := io.ReadAll(in)
 	var tooLarge *http.MaxBytesError

@@ -51,7 +51,8 @@ const (
 // heard is a job as it is kept, and when its node said so.
 type heard struct {
 	Job
-	At time.Time
+	At     time.Time
+	Counts itusers.RunReport // of its run
 }
 
 // subject is what there is one job of at a time.
@@ -82,7 +83,11 @@ func (c *call) start(j Job, do work) (Job, error) {
 }
 
 func (a *Admin) keepJob(ctx context.Context, j Job) error {
-	return a.put(ctx, keptJob, j.ID, heard{j, a.now()}, a.now().Add(jobLife))
+	h := heard{Job: j, At: a.now()}
+	if j.Run != nil {
+		h.Counts = j.Run.Counts
+	}
+	return a.put(ctx, keptJob, j.ID, h, a.now().Add(jobLife))
 }
 
 // release lets the next job of the kind begin.
@@ -182,6 +187,9 @@ func (c *call) job(id string) (Job, error) {
 	if err == nil && !found {
 		err = errNoSuchThing
 	}
+	if h.Run != nil {
+		h.Run.Counts = h.Counts
+	}
 	if h.State == jobRunning && c.now().Sub(h.At) > jobLease {
 		h.State, h.Reason, h.Error = jobFailed, "job_interrupted", "its node has fallen silent"
 	}
@@ -214,9 +222,16 @@ func (c *call) begun(j Job, err error) (Job, error) {
 
 type jobView struct {
 	shell
-	Job         Job
-	Title       string
-	Back, Whole string // address and name of the page that it belongs to
+	Job                Job
+	Title              string
+	Back, Whole        string // address and name of the page that it belongs to
+	Stage, Why, Advice string
+	Again              int // seconds until the page asks again
+}
+
+// again is when the page of a job that began so long ago asks again: whoever reads it is not to be interrupted for ever.
+func again(since time.Duration) int {
+	return int(min(max(since/10, 2*time.Second), 15*time.Second) / time.Second)
 }
 
 // showJob shows how far a job is, and asks again by itself; of one that has ended, what came of it.
@@ -227,13 +242,15 @@ func (c *call) showJob() error {
 	}
 	switch {
 	case j.State == jobDone && j.Run != nil:
-		return c.showSources(http.StatusOK, sourcesView{Done: j.Run, Of: j.Source})
+		done := c.runView(*j.Run)
+		return c.showSources(http.StatusOK, sourcesView{Done: &done, Of: j.Source})
 	case j.State == jobDone && j.Coverage != nil:
 		return c.showCoverage(j)
 	case j.Verdict != nil: // also where it could not be kept
 		return c.showVerification(j.Verdict, j.Error)
 	}
-	view := jobView{Job: j}
+	view := jobView{Job: j, Stage: c.stage(j.Stage), Why: c.reason(j.Reason), Advice: c.advice(j.Reason),
+		Again: again(c.now().Sub(j.Started))}
 	switch j.Kind {
 	case jobAudit:
 		view.shell, view.Back, view.Whole = c.shell("/audit"), c.to("/audit"), c.v.Text("admin.audit.title")

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/itusers"
 	"github.com/idbridge/idbridge/portal"
 )
 
@@ -193,11 +194,20 @@ func (c *call) told(err error) string {
 		"managed_by_file": "admin.problem.file", "configuration_moved": "admin.problem.moved", "nothing_changed": "admin.problem.same",
 		"proposal_outdated": "admin.problem.proposal",
 	}[refused.code]
+	var own worded
+	var wrong itusers.Invalid
 	switch {
+	case errors.As(err, &own):
+		return c.v.Text(own.key, own.of...)
+	case errors.As(err, &wrong):
+		return c.problems(wrong)
 	case ok:
 		return c.v.Text(key)
 	case len(refused.faults) > 0:
 		return strings.Join(refused.faults, "; ")
+	}
+	if why := c.reason(refused.code); why != "" {
+		return why
 	}
 	return refused.title
 }

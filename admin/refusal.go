@@ -18,6 +18,15 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.code }
 
+// worded is a refusal that pages tell in a text of their own.
+type worded struct {
+	*refusal
+	key string
+	of  []any
+}
+
+func (w worded) Unwrap() error { return w.refusal }
+
 var (
 	errSignedOut   = &refusal{http.StatusUnauthorized, "signed_out", "Sign in first", nil}
 	errNoFactor    = &refusal{http.StatusForbidden, "second_factor_required", "This session has no second factor", nil}
@@ -53,7 +62,7 @@ func refusalOf(err error) *refusal {
 	}
 	var wrong itusers.Invalid
 	if errors.As(err, &wrong) {
-		return invalid(wrong...)
+		return invalid(wrong.Texts()...)
 	}
 	if r, ok := configurationRefusal(err); ok {
 		return r

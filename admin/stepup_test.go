@@ -85,6 +85,9 @@ func TestStepUpWithoutADevice(t *testing.T) {
 	b := r.signedIn("idp-ida")
 	b.post("/users/unlock", "name", "uwe").wants(t, "fresh", http.StatusSeeOther, "notice=unlocked")
 	r.later(10 * time.Minute)
+	b.get("/users/disable?name=uwe").wants(t, "a question later", http.StatusSeeOther, "notice=again", "return=%2Fusers%2Fdisable%3Fname%3Duwe")
+	b = r.signedIn("idp-ida")
+	r.later(10 * time.Minute)
 	b.post("/users/unlock", "name", "uwe").wants(t, "later", http.StatusSeeOther, "/login?notice=again")
 	b.get("/").wants(t, "the old session", http.StatusSeeOther, "/login")
 }

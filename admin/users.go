@@ -167,7 +167,7 @@ func (c *call) setActive(username string, active bool) (itusers.User, error) {
 // link makes an account the user's at its provider. Where names can be found, the account is looked up; else its subject
 // must be known.
 func (c *call) link(username, provider, name, subject string) (itusers.User, error) {
-	if c.me().Username == username && provider == c.v.Session().Identity.Provider {
+	if c.notMyself(username) != nil && provider == c.v.Session().Identity.Provider {
 		return itusers.User{}, errYourself
 	}
 	account, err := c.account(provider, name, subject)
@@ -181,16 +181,16 @@ func (c *call) link(username, provider, name, subject string) (itusers.User, err
 func (c *call) account(provider, name, subject string) (authn.Account, error) {
 	i := slices.IndexFunc(c.Accounts.Providers(), func(p Provider) bool { return p.ID == provider })
 	if i < 0 {
-		return authn.Account{}, invalid(fmt.Sprintf("there is no provider %q", provider))
+		return authn.Account{}, worded{invalid(fmt.Sprintf("there is no provider %q", provider)), "admin.problem.noprovider", []any{provider}}
 	}
 	finds := c.Accounts.Providers()[i].Finds
 	switch {
 	case finds && name == "":
-		return authn.Account{}, invalid("the account's name at the provider is missing")
+		return authn.Account{}, worded{invalid("the account's name at the provider is missing"), "admin.problem.noname", nil}
 	case finds:
 		return c.Accounts.Find(c.ctx(), provider, name)
 	case subject == "":
-		return authn.Account{}, invalid("accounts of this provider cannot be looked up: its subject is needed")
+		return authn.Account{}, worded{invalid("accounts of this provider cannot be looked up: its subject is needed"), "admin.problem.nosubject", nil}
 	}
 	return authn.Account{Identity: authn.Identity{Provider: provider, Subject: subject, Username: name}}, nil
 }

@@ -89,7 +89,7 @@ func (c *call) askAction(a userAction) error {
 	}
 	view := confirmView{shell: c.shell("/users"), Title: c.v.Text(a.title), Question: c.v.Text(a.question, u.Username),
 		Button: c.v.Text(a.button),
-		Action: c.to(a.path), Danger: a.danger, Back: c.userLink(u.Username), Fields: []field{{"name", u.Username}}}
+		Action: c.to(a.path, "name", u.Username), Danger: a.danger, Back: c.userLink(u.Username), Fields: []field{{"name", u.Username}}}
 	for _, name := range []string{"id", "provider"} {
 		if value := c.r.URL.Query().Get(name); value != "" {
 			view.Fields = append(view.Fields, field{name, value})
@@ -167,18 +167,17 @@ func (c *call) showUsers() error {
 
 type userView struct {
 	shell
-	User                     itusers.User
-	IDs                      []idRow
-	Devices                  []deviceRow
-	Recovery                 int
-	Tokens                   []tokenRow
-	Sessions                 []sessionRow
-	Blocks                   []blockRow
-	Recent                   []recentRow
-	Can                      map[string]bool // what the caller may ask for, by its path
-	Self                     bool
-	Name                     string
-	LinkedProviders, HasMore bool
+	User     itusers.User
+	IDs      []idRow
+	Devices  []deviceRow
+	Recovery int
+	Tokens   []tokenRow
+	Sessions []sessionRow
+	Blocks   []blockRow
+	Recent   []recentRow
+	Can      map[string]bool // what the caller may ask for, by its path
+	Self     bool
+	Name     string
 }
 
 type idRow struct {
@@ -211,7 +210,7 @@ type blockRow struct {
 type recentRow struct {
 	When                 time.Time
 	Granted, Portal      bool
-	Kind, Reason         string
+	Why, Reason          string
 	Environment, Address string
 }
 
@@ -253,7 +252,7 @@ func (c *call) showPerson(view userView) error {
 	for _, s := range history {
 		row := recentRow{When: s.Time, Granted: s.Kind == authn.OK, Portal: s.Portal, Environment: s.Environment, Address: s.Source}
 		if !row.Granted {
-			row.Kind, row.Reason = s.Kind.String(), s.Reason
+			row.Why, row.Reason = c.reason(s.Reason), s.Reason
 		}
 		view.Recent = append(view.Recent, row)
 	}
@@ -455,7 +454,7 @@ func (c *call) askInvite() error {
 	}
 	return c.ask(confirmView{shell: c.shell("/users"), Title: c.v.Text("admin.invite.title"), Question: c.v.Text("admin.invite.question",
 		u.Username),
-		Button: c.v.Text("admin.invite.button"), Action: c.to("/users/invite"), Back: c.userLink(u.Username), Fields: []field{{"name",
+		Button: c.v.Text("admin.invite.button"), Action: c.to("/users/invite", "name", u.Username), Back: c.userLink(u.Username), Fields: []field{{"name",
 			u.Username}}})
 }
 
@@ -482,9 +481,21 @@ type importView struct {
 	Environment  string
 	Name         string
 	Preview      *Import
+	Rows         []importRow
+	Problems     []problemRow
 	More         int // rows that are not shown
 	NeedsCode    bool
 	NoFocus      bool
+}
+
+type problemRow struct {
+	Line int
+	Text string
+}
+
+type importRow struct {
+	ImportRow
+	Changes []string
 }
 
 func (c *call) showImport(status int, view importView) error {
@@ -516,6 +527,12 @@ func (c *call) previewFile() error {
 		return err
 	}
 	view.Preview, view.Name, view.NeedsCode = &preview, header.Filename, !c.fresh()
+	for _, row := range preview.Rows {
+		view.Rows = append(view.Rows, importRow{row, c.changes(row.What)})
+	}
+	for _, p := range preview.Problems {
+		view.Problems = append(view.Problems, problemRow{p.Line, c.problem(p.Of)})
+	}
 	view.More = preview.Added + preview.Changed - len(preview.Rows)
 	return c.showImport(http.StatusOK, view)
 }

@@ -28,6 +28,17 @@ func Explain(reason string) (r Reason, ok bool) {
 	return Reason{}, false
 }
 
+// RowOf is the first of the reasons that errors.md explains together with this one, by which other languages find the row;
+// empty where it says nothing in a table.
+func RowOf(reason string) string {
+	for row := range rows() {
+		if slices.Contains(row.reasons, reason) {
+			return row.reasons[0]
+		}
+	}
+	return ""
+}
+
 // Reasons are all that errors.md explains in a table, in its order.
 func Reasons() (list []string) {
 	for row := range rows() {

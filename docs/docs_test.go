@@ -21,6 +21,11 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: %+v, %v", among, got, ok)
 		}
 	}
+	for reason, want := range map[string]string{"code_replayed": "wrong_code", "wrong_code": "wrong_code", "account": "", "": ""} {
+		if got := docs.RowOf(reason); got != want {
+			t.Errorf("%s is explained with %q, want %q", reason, got, want)
+		}
+	}
 	for _, unknown := range []string{"", "no_such_reason", "bad_credentials", "account"} {
 		if got, ok := docs.Explain(unknown); ok {
 			t.Errorf("%s: %+v", unknown, got)

@@ -20,6 +20,24 @@ type Chart struct {
 	Bars    bool   // stacked bars, else lines
 	Unit    string // "s": seconds; else plain numbers
 	Series  []Series
+	// Say says in another language what chartWords say in English; nil: English.
+	Say func(name string, of ...any) string
+}
+
+// chartWords are what a chart says besides its title and the names of its series.
+var chartWords = map[string]string{
+	"time": "Time (UTC)", "range": "%s to %s, by %s.", "none": "%s: none.", "most": "%s: %d in all, most at %s (%s).",
+	"longest": "%s: longest at %s (%s).", "day": "day", "days": "%d days", "hour": "hour", "hours": "%d hours", "minutes": "%d minutes",
+}
+
+func (c Chart) say(name string, of ...any) string {
+	if c.Say != nil {
+		return c.Say(name, of...)
+	}
+	if len(of) == 0 {
+		return chartWords[name]
+	}
+	return fmt.Sprintf(chartWords[name], of...)
 }
 
 // Series is one line, or one part of each bar. Not a number is a gap.
@@ -69,7 +87,7 @@ func (c Chart) SVG() string {
 
 // Description says in words what the drawing shows.
 func (c Chart) Description() string {
-	text := fmt.Sprintf("%s to %s, by %s.", moment(c.From), moment(c.From.Add(time.Duration(c.Columns)*c.Span)), spanText(c.Span))
+	text := c.say("range", moment(c.From), moment(c.From.Add(time.Duration(c.Columns)*c.Span)), c.span())
 	for _, s := range c.Series {
 		highest, at := 0.0, -1
 		for i, v := range s.Values {
@@ -79,11 +97,11 @@ func (c Chart) Description() string {
 		}
 		switch {
 		case at < 0 || highest == 0:
-			text += fmt.Sprintf(" %s: none.", s.Name)
+			text += " " + c.say("none", s.Name)
 		case c.Bars:
-			text += fmt.Sprintf(" %s: %d in all, most at %s (%s).", s.Name, sum(s.Values), c.moment(at), c.number(highest))
+			text += " " + c.say("most", s.Name, sum(s.Values), c.moment(at), c.number(highest))
 		default:
-			text += fmt.Sprintf(" %s: longest at %s (%s).", s.Name, c.moment(at), c.number(highest))
+			text += " " + c.say("longest", s.Name, c.moment(at), c.number(highest))
 		}
 	}
 	return text
@@ -91,7 +109,7 @@ func (c Chart) Description() string {
 
 // Table has the same numbers for those who read rather than look: the columns in which there is something.
 func (c Chart) Table() (head []string, rows [][]string) {
-	head = []string{"Time (UTC)"}
+	head = []string{c.say("time")}
 	for _, s := range c.Series {
 		head = append(head, s.Name)
 	}
@@ -112,18 +130,19 @@ func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
 
 func (c Chart) moment(column int) string { return moment(c.From.Add(time.Duration(column) * c.Span)) }
 
-func spanText(d time.Duration) string {
-	switch {
+// span is how long a column is.
+func (c Chart) span() string {
+	switch d := c.Span; {
 	case d == 24*time.Hour:
-		return "day"
+		return c.say("day")
 	case d%(24*time.Hour) == 0:
-		return fmt.Sprintf("%d days", d/(24*time.Hour))
+		return c.say("days", int(d/(24*time.Hour)))
 	case d == time.Hour:
-		return "hour"
+		return c.say("hour")
 	case d%time.Hour == 0:
-		return fmt.Sprintf("%d hours", d/time.Hour)
+		return c.say("hours", int(d/time.Hour))
 	}
-	return fmt.Sprintf("%d minutes", d/time.Minute)
+	return c.say("minutes", int(c.Span/time.Minute))
 }
 
 // number is a value for people.
@@ -183,7 +202,7 @@ func (c Chart) grid(b *strings.Builder, most float64) {
 	}
 	layout := "15:04"
 	if time.Duration(c.Columns)*c.Span > 36*time.Hour {
-		layout = "2 Jan"
+		layout = "01-02" // the same in every language
 	}
 	step := max((c.Columns+7)/8, 1)
 	for i := 0; i < c.Columns; i += step {

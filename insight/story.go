@@ -13,15 +13,16 @@ import (
 
 // Story is what happened under one correlation id, in words.
 type Story struct {
-	ID       string      `json:"id"`
-	Records  []audit.Row `json:"-"`        // all under the id, oldest first
-	Title    string      `json:"title"`    // one sentence
-	Way      string      `json:"way"`      // how it was signed in; empty when the records are about something else
-	Steps    []Step      `json:"steps"`    // in the order in which they are checked
-	Happened string      `json:"happened"` // the reason in words, from docs/errors.md; empty when nothing was refused
-	Advice   string      `json:"advice"`   // what to do about it
-	Message  *Message    `json:"message"`  // of the identity provider, where its log has one that fits
-	Near     []audit.Row `json:"-"`        // what else the same person did within a quarter of an hour, newest first
+	ID       string       `json:"id"`
+	Records  []audit.Row  `json:"-"`        // all under the id, oldest first
+	Of       audit.Record `json:"-"`        // of them, the one that is told
+	Title    string       `json:"title"`    // one sentence
+	Way      string       `json:"way"`      // how it was signed in; empty when the records are about something else
+	Steps    []Step       `json:"steps"`    // in the order in which they are checked
+	Happened string       `json:"happened"` // the reason in words, from docs/errors.md; empty when nothing was refused
+	Advice   string       `json:"advice"`   // what to do about it
+	Message  *Message     `json:"message"`  // of the identity provider, where its log has one that fits
+	Near     []audit.Row  `json:"-"`        // what else the same person did within a quarter of an hour, newest first
 }
 
 // Step is one check.
@@ -29,6 +30,8 @@ type Step struct {
 	Check   string  `json:"check"`
 	Outcome Outcome `json:"outcome"`
 	Text    string  `json:"text"`
+	Said    string  `json:"-"` // what Text says, by name, for other languages; empty: nothing, or why it was refused
+	About   string  `json:"-"` // what that is said of
 }
 
 // Outcome of a Step.
@@ -134,7 +137,7 @@ func fitting(ctx context.Context, messages Messages, r audit.Record) (*Message, 
 
 // Tell puts one record into words.
 func Tell(r audit.Record) Story {
-	story := Story{ID: r.ID, Title: title(r)}
+	story := Story{ID: r.ID, Of: r, Title: title(r)}
 	if r.Kind != authn.OK.String() {
 		explained, _ := docs.Explain(r.Reason)
 		story.Happened, story.Advice = sentence(explained.Happened), explained.Advice
@@ -153,13 +156,14 @@ func Tell(r audit.Record) Story {
 		return story
 	}
 	for i, c := range j.checks {
-		step := Step{c.name, Passed, c.passed(r)}
+		passed := c.passed(r)
+		step := Step{c.name, Passed, passed.String(), passed.name, passed.of}
 		switch {
 		case c.name == checkRecord.name && i != end: // there is a record, or there were no story
 		case i == end:
-			step.Outcome, step.Text = Ended, refusal(r, story.Happened)
+			step = Step{Check: c.name, Outcome: Ended, Text: refusal(r, story.Happened)}
 		case i > end:
-			step.Outcome, step.Text = NotReached, ""
+			step = Step{Check: c.name, Outcome: NotReached}
 		}
 		if c.name == checkInvite.name && i != end {
 			continue // few sign-ins have it

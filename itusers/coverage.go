@@ -52,6 +52,9 @@ const (
 	GapNoID    GapClass = "missing_id" // an active IT user without an id
 )
 
+// ReasonNoAccount is the reason of a gap to which no account leads; else it is that of the account's refusal.
+const ReasonNoAccount = "no_account"
+
 // Coverage sums a survey up.
 type Coverage struct {
 	Accounts int `json:"accounts"` // looked at
@@ -70,7 +73,7 @@ func (s Survey) Run(ctx context.Context, tell func(Progress), take func(Gap) err
 	for _, crowd := range s.Crowds {
 		err := crowd.Members(ctx, crowd.Group, func(m authn.Member) error {
 			if c.Accounts++; c.Accounts%100 == 0 {
-				tell(Progress{Stage: "accounts of " + crowd.Provider, Done: c.Accounts})
+				tell(Progress{Stage: StageAccounts + crowd.Provider, Done: c.Accounts})
 			}
 			return s.account(ctx, &c, m, reached, take)
 		})
@@ -155,7 +158,7 @@ func (s Survey) users(ctx context.Context, c *Coverage, reached map[string]strin
 			return nil
 		}
 		f.After = some[len(some)-1].Username
-		tell(Progress{Stage: "IT users", Done: c.ITUsers})
+		tell(Progress{Stage: StageSurveyed, Done: c.ITUsers})
 	}
 }
 
@@ -168,7 +171,7 @@ func (s Survey) gapsOf(c *Coverage, u User, reached map[string]string) (gaps []G
 		c.Unknown++
 	default:
 		c.Nobody++
-		gap := Gap{Class: GapNobody, ITUser: u.Username, Name: u.Name, Reason: "no_account", Text: "no account that was looked at leads to it"}
+		gap := Gap{Class: GapNobody, ITUser: u.Username, Name: u.Name, Reason: ReasonNoAccount, Text: "no account that was looked at leads to it"}
 		if found {
 			gap.Reason, gap.Text = refused, "the account that leads to it is refused"
 		}

@@ -20,9 +20,17 @@ type Edit struct {
 }
 
 // Invalid says why an Edit is refused, in the words of an import.
-type Invalid []string
+type Invalid []Problem
 
-func (i Invalid) Error() string { return strings.Join(i, "; ") }
+// Texts are what is wrong, one by one.
+func (i Invalid) Texts() (list []string) {
+	for _, p := range i {
+		list = append(list, p.Text())
+	}
+	return list
+}
+
+func (i Invalid) Error() string { return strings.Join(i.Texts(), "; ") }
 
 // Create adds a user, active unless the edit says otherwise. Invalid, also when there is one of that name; Unavailable.
 func (m Manager) Create(ctx context.Context, username string, e Edit, environments []string) (Change, error) {
@@ -42,17 +50,17 @@ func (m Manager) edit(ctx context.Context, username string, e Edit, environments
 			return Change{}, err
 		}
 		if taken != "" {
-			problems = append(problems, fmt.Sprintf("id %d on %s belongs to %q", id.number, environment, taken))
+			problems = append(problems, Problem{0, "id %d on %s belongs to %q", []any{id.number, environment, taken}})
 		}
 	}
 	if len(problems) > 0 {
-		slices.Sort(problems)
+		slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.Text(), b.Text()) })
 		return Change{}, Invalid(problems)
 	}
 	err = m.Store.ChangeUser(ctx, authn.FoldName(username), func(u *User) error {
 		switch {
 		case create && u.Key != "":
-			return Invalid{fmt.Sprintf("there is an IT user named %q already", u.Username)}
+			return Invalid{{0, "there is an IT user named %q already", []any{u.Username}}}
 		case !create && u.Key == "":
 			return unknown(username)
 		case !create:
@@ -74,7 +82,7 @@ func (m Manager) edit(ctx context.Context, username string, e Edit, environments
 }
 
 // entry is the edit as a line of an import would say it, and what is wrong with it.
-func (e Edit) entry(username string, environments []string) (said entry, problems []string) {
+func (e Edit) entry(username string, environments []string) (said entry, problems []Problem) {
 	f := &file{Options: Options{Environments: environments}}
 	said.active = e.Active
 	f.setUsername(&said, username)
@@ -93,10 +101,7 @@ func (e Edit) entry(username string, environments []string) (said entry, problem
 			f.setID(&said, known, strconv.Itoa(int(number)))
 		}
 	}
-	for _, p := range f.problems {
-		problems = append(problems, p.Text)
-	}
-	return said, problems
+	return said, f.problems
 }
 
 // owner is the name of another user who has the id; empty when nobody has. That two edits cannot give one id to two users is

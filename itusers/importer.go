@@ -60,15 +60,19 @@ type Row struct {
 
 // Problem is why a line, or the whole file (line 0), is refused.
 type Problem struct {
-	Line int
-	Text string
+	Line   int
+	Format string // of Text, in English; other languages find theirs by it
+	Of     []any
 }
+
+// Text is what is wrong, without the line.
+func (p Problem) Text() string { return fmt.Sprintf(p.Format, p.Of...) }
 
 func (p Problem) String() string {
 	if p.Line == 0 {
-		return p.Text
+		return p.Text()
 	}
-	return fmt.Sprintf("line %d: %s", p.Line, p.Text)
+	return fmt.Sprintf("line %d: %s", p.Line, p.Text())
 }
 
 // maxFile is a few million users; more is a wrong file.
@@ -236,11 +240,11 @@ func (o owners) claim(e entry, after User) (problems []Problem) {
 		other, taken := o[at]
 		switch {
 		case taken && other.line == 0:
-			problems = append(problems, Problem{line, fmt.Sprintf("id %d on %s belongs to %q, who is not in the file",
-				at.number, environment, other.username)})
+			problems = append(problems, Problem{line, "id %d on %s belongs to %q, who is not in the file",
+				[]any{at.number, environment, other.username}})
 		case taken:
-			problems = append(problems, Problem{line, fmt.Sprintf("id %d on %s is also the one of %q (line %d)",
-				at.number, environment, other.username, other.line)})
+			problems = append(problems, Problem{line, "id %d on %s is also the one of %q (line %d)",
+				[]any{at.number, environment, other.username, other.line}})
 		default:
 			o[at] = owner{after.Username, line}
 		}

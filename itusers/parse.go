@@ -39,7 +39,7 @@ func parse(text []byte, format Format, o Options) *file {
 }
 
 func (f *file) problem(line int, format string, args ...any) {
-	f.problems = append(f.problems, Problem{line, fmt.Sprintf(format, args...)})
+	f.problems = append(f.problems, Problem{line, format, args})
 }
 
 // checkText finds what is not UTF-8: a decoder would replace it, and the user would never be found by name.

@@ -48,6 +48,15 @@ type Progress struct {
 	Total int    `json:"total,omitempty"` // 0: not known
 }
 
+// The stages of runs and surveys, as Progress has them; that of accounts is followed by the provider's id.
+const (
+	StageSource   = "reading the source"
+	StageUsers    = "reading IT users"
+	StageWriting  = "writing"
+	StageAccounts = "accounts of "
+	StageSurveyed = "IT users"
+)
+
 // RunReport counts users, and names those that are not as they were.
 type RunReport struct {
 	Listed      int `json:"listed"` // by the source

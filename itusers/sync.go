@@ -89,7 +89,7 @@ func (p *syncPlan) read(ctx context.Context, tell func(Progress)) error {
 	err := p.feed.Source.Users(ctx, func(l Listed) error {
 		p.listed = append(p.listed, l)
 		if n := len(p.listed); n%500 == 0 {
-			tell(Progress{Stage: "reading the source", Done: n})
+			tell(Progress{Stage: StageSource, Done: n})
 		}
 		return ctx.Err()
 	})
@@ -111,7 +111,7 @@ func (s *Syncer) users(ctx context.Context, pace *pace, tell func(Progress)) (al
 			return nil, storeError(err)
 		}
 		all = append(all, some...)
-		tell(Progress{Stage: "reading IT users", Done: len(all)})
+		tell(Progress{Stage: StageUsers, Done: len(all)})
 		if len(some) < page {
 			return all, nil
 		}
@@ -205,7 +205,7 @@ func (s *Syncer) apply(ctx context.Context, run Run, p *syncPlan, tell func(Prog
 			return p.report, fmt.Errorf("after %d of %d users: %w", done, total, err)
 		}
 		done += len(chunk)
-		tell(Progress{Stage: "writing", Done: done, Total: total})
+		tell(Progress{Stage: StageWriting, Done: done, Total: total})
 		if err := s.note(ctx, run, made); err != nil {
 			return p.report, err
 		}

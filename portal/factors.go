@@ -92,7 +92,7 @@ func (v *visit) stale() error {
 	if err := v.leave(); err != nil {
 		return err
 	}
-	return v.goTo("/login", "notice", "again", "return", v.getPath(v.r))
+	return v.goTo("/login", "notice", "again", "return", v.here())
 }
 
 // prove checks the code of a change of factors, or that the sign-in is fresh where there is no device. Where it is not

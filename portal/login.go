@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/idbridge/idbridge/authn"
@@ -28,18 +29,35 @@ func (v *visit) signInFirst() error {
 	if v.r.Method != http.MethodGet { // what was typed is gone, so say so
 		return v.goTo("/login", "notice", "expired")
 	}
-	return v.goTo("/login", "return", v.r.URL.Path)
+	return v.goTo("/login", "return", v.here())
+}
+
+// here is the page that was asked for, with the query of its address: what it is about is in there.
+func (v *visit) here() string { return withQuery(v.getPath(v.r), v.r.URL.Query()) }
+
+func withQuery(path string, query url.Values) string {
+	for _, name := range []string{"lang", "notice", "return", begun} {
+		query.Del(name)
+	}
+	if len(query) == 0 {
+		return path
+	}
+	return path + "?" + query.Encode()
 }
 
 // wanted is where somebody wanted to go before signing in, if that is one of our own pages.
 func (p *Portal) wanted(r *http.Request) string {
-	path := r.URL.Query().Get("return")
+	path, raw, _ := strings.Cut(r.URL.Query().Get("return"), "?")
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		query = nil
+	}
 	if p.isInside(path) {
-		return path
+		return withQuery(path, query)
 	}
 	for _, to := range p.routes() {
 		if to.method == http.MethodGet && to.signedIn && to.path == path {
-			return path
+			return withQuery(path, query)
 		}
 	}
 	return ""
@@ -47,16 +65,26 @@ func (p *Portal) wanted(r *http.Request) string {
 
 // returnTo is where to go after signing in.
 func (v *visit) returnTo() string {
-	if v.returns != "" {
-		return v.returns
+	if path, _, _ := strings.Cut(v.returns, "?"); path != "" {
+		return path
 	}
 	return v.home
+}
+
+// returnQuery is the query of that address, names and values in turn.
+func (v *visit) returnQuery() (pairs []string) {
+	_, raw, _ := strings.Cut(v.returns, "?")
+	query, _ := url.ParseQuery(raw) // was read before
+	for name := range query {
+		pairs = append(pairs, name, query.Get(name))
+	}
+	return pairs
 }
 
 // signIn is the first page.
 func (v *visit) signIn() error {
 	if v.session.ID != "" {
-		return v.goTo(v.returnTo())
+		return v.goTo(v.returnTo(), v.returnQuery()...)
 	}
 	switch v.r.URL.Query().Get("notice") {
 	case "expired":
@@ -211,7 +239,7 @@ func (v *visit) finish() error {
 	if err := v.enter(result, login); err != nil {
 		return err
 	}
-	return v.goTo(v.returnTo(), begun, "1")
+	return v.goTo(v.returnTo(), append(v.returnQuery(), begun, "1")...)
 }
 
 // lost answers a step of a login that has moved on without it: another tab, a form sent twice, the back button.

@@ -305,7 +305,8 @@ func TestReturnTargets(t *testing.T) {
 	first.post(form, "username", "ann", "password", "pw-ann").wants(t, "signing in", http.StatusSeeOther, "/account/recovery?")
 	for wanted, want := range map[string]string{
 		"/account/factors/add": "/account/factors/add?", "/account/nothing": "/account?", "https://evil.example": "/account?",
-		"//evil.example": "/account?", "/\\evil.example": "/account?", "/signedout": "/account?", "javascript:alert(1)": "/account?",
+		"/account/factors/remove?id=x&notice=factor-removed&lang=pt": "/account/factors/remove?begun=1&id=x", "/account?id=%zz": "/account?begun=1",
+		"/signedout?id=x": "/account?begun=1", "//evil.example": "/account?", "/\\evil.example": "/account?", "/signedout": "/account?", "javascript:alert(1)": "/account?",
 	} {
 		b := r.browser()
 		done := b.post("/login?return="+url.QueryEscape(wanted), "username", "ann", "password", "pw-ann")

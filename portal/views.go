@@ -19,7 +19,7 @@ type frame struct {
 	Who       string // the name of who is signed in; empty: nobody
 	Problem   string // what went wrong with the form, if something did
 	Notice    string // what was done
-	returns   string // where to go after signing in
+	returns   string // where to go after signing in, with its query
 	base      string // the path of the public URL
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/idbridge/idbridge/docs"
 	"github.com/idbridge/idbridge/templates"
 )
 
@@ -69,6 +70,15 @@ func TestTextsAreUsed(t *testing.T) {
 		}
 	}
 	used := map[string]bool{"language": true}
+	for _, reason := range docs.Reasons() { // asked for by their codes
+		says, _ := docs.Explain(reason)
+		for key, text := range map[string]string{"admin.reason.": says.Happened, "admin.advice.": says.Advice} {
+			key += docs.RowOf(reason)
+			if used[key] = text != ""; english[key] != text {
+				t.Errorf("admin/texts/en.json: %s is not what docs/errors.md says; when it is, mend the other languages too", key)
+			}
+		}
+	}
 	asked := regexp.MustCompile(`\{\{-? ?(?:[a-z]+ )?\(?t "([^"]+)"`)
 	for _, dir := range []string{"portal", "../portal", "admin", "../admin"} {
 		err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {

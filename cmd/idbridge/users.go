@@ -88,7 +88,7 @@ func progress(cmd *cobra.Command) func(done, total int) {
 func printImport(cmd *cobra.Command, file string, dry bool, r itusers.Report) {
 	out := cmd.OutOrStdout()
 	for _, p := range r.Problems {
-		fmt.Fprintf(out, "%s:%d: %s\n", file, p.Line, printable(p.Text))
+		fmt.Fprintf(out, "%s:%d: %s\n", file, p.Line, printable(p.Text()))
 	}
 	for _, row := range r.Rows {
 		verb := "change"

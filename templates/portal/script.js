@@ -11,7 +11,6 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     const said = document.getElementById("said");
     if (button.dataset.done) { button.textContent = button.dataset.done; }
     if (said && button.dataset.done) { said.textContent = button.dataset.done; }
-    button.classList.add("done");
   });
 }
 for (const button of document.querySelectorAll("[data-print]")) {
