@@ -286,11 +286,20 @@ type recordLine struct {
 func (c *call) line(r audit.Row) recordLine {
 	l := recordLine{Record: r.Record, Good: r.Kind == authn.OK.String(), Who: r.ITUser, Explain: c.to("/audit/explain", "id", r.ID)}
 	l.ActionName, l.KindName, l.Proven = c.action(r.Action), c.word(kindText, r.Kind), c.factors(r.Factors)
+	switch {
+	case l.Good && signedIn(r.Record):
+		l.KindName = c.v.Text("admin.kind.granted")
+	case l.Good:
+		l.KindName = c.v.Text("admin.kind.done")
+	}
 	if l.Who == "" {
 		l.Who = r.Username
 	}
 	return l
 }
+
+// signedIn tells whether a record is about a sign-in; everything else is done, not granted.
+func signedIn(r audit.Record) bool { return insight.Class{Action: r.Action}.SignIn() }
 
 func (c *call) lines(rows []audit.Row) (list []recordLine) {
 	for _, r := range rows {
@@ -433,8 +442,11 @@ func (c *call) titleOfStory(r audit.Record) string {
 			title += c.v.Text(part.key, part.of)
 		}
 	}
-	if r.Kind != authn.OK.String() {
+	switch {
+	case r.Kind != authn.OK.String():
 		return c.v.Text("admin.explain.refused", title)
+	case signedIn(r):
+		return c.v.Text("admin.explain.granted", title)
 	}
 	return c.v.Text("admin.explain.done", title)
 }

@@ -449,8 +449,8 @@ func (c *call) showCoverage(j Job) error {
 		row := gapRow{g, c.reason(g.Reason)}
 		if g.Class == string(itusers.GapNobody) {
 			row.Text = ""
-			if g.Reason != itusers.ReasonNoAccount {
-				row.Why = c.v.Text("admin.coverage.leads", row.Why)
+			if row.Why = c.v.Text("admin.coverage.leads", row.Why); g.Reason == itusers.ReasonNoAccount {
+				row.Why = c.v.Text("admin.coverage.noaccount")
 			}
 		}
 		view.Gaps = append(view.Gaps, row)

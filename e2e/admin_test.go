@@ -62,7 +62,10 @@ func TestAdministratorsJourney(t *testing.T) {
 		return p.Has("tbody a")
 	})
 	p.Click("tbody a")
-	d.at(p, "/audit/explain", "refused, wrong_password")
+	d.at(p, "/audit/explain", "Refused: sign-in of")
+	if got := p.Text("main"); !strings.Contains(got, "wrong_password") {
+		t.Errorf("the call is explained as %q", got)
+	}
 	look("3-explained")
 
 	p.Open(d.url + "/providers/edit?id=corp")
