@@ -86,7 +86,8 @@ func effects(r itusers.Report) string {
 func (c *call) preview(in io.Reader, name string, format itusers.Format, into string) (Import, error) {
 	if into != "" && !slices.Contains(c.Environments, into) {
 		known := strings.Join(c.Environments, ", ")
-		return Import{}, worded{invalid(fmt.Sprintf("environment %q is not one of %s", into, known)), "admin.problem.environment", []any{into, known}}
+		return Import{}, worded{invalid(fmt.Sprintf("environment %q is not one of %s", into, known)), "admin.problem.environment",
+			[]any{into, known}}
 	}
 	text, err := io.ReadAll(in)
 	var tooLarge *http.MaxBytesError

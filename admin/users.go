@@ -190,7 +190,8 @@ func (c *call) account(provider, name, subject string) (authn.Account, error) {
 	case finds:
 		return c.Accounts.Find(c.ctx(), provider, name)
 	case subject == "":
-		return authn.Account{}, worded{invalid("accounts of this provider cannot be looked up: its subject is needed"), "admin.problem.nosubject", nil}
+		return authn.Account{}, worded{invalid("accounts of this provider cannot be looked up: its subject is needed"),
+			"admin.problem.nosubject", nil}
 	}
 	return authn.Account{Identity: authn.Identity{Provider: provider, Subject: subject, Username: name}}, nil
 }

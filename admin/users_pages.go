@@ -452,10 +452,9 @@ func (c *call) askInvite() error {
 	if err != nil {
 		return err
 	}
-	return c.ask(confirmView{shell: c.shell("/users"), Title: c.v.Text("admin.invite.title"), Question: c.v.Text("admin.invite.question",
-		u.Username),
-		Button: c.v.Text("admin.invite.button"), Action: c.to("/users/invite", "name", u.Username), Back: c.userLink(u.Username), Fields: []field{{"name",
-			u.Username}}})
+	return c.ask(confirmView{shell: c.shell("/users"), Title: c.v.Text("admin.invite.title"),
+		Question: c.v.Text("admin.invite.question", u.Username), Button: c.v.Text("admin.invite.button"),
+		Action: c.to("/users/invite", "name", u.Username), Back: c.userLink(u.Username), Fields: []field{{"name", u.Username}}})
 }
 
 type invitationView struct {

@@ -88,12 +88,14 @@ var (
 
 // Checks of one journey only.
 var (
-	checkToken = check{"sign-in token", plain("token", "The password was a sign-in token of this user, and still good. No directory was asked."),
+	checkToken = check{"sign-in token",
+		plain("token", "The password was a sign-in token of this user, and still good. No directory was asked."),
 		"token_unknown token_expired token_never_used token_revoked token_of_another_user token_of_another_environment " +
 			"token_of_removed_provider"}
 	checkFrontEnd = check{"integrated authentication", plain("frontend", "The environment's web server vouched for the name."),
 		"integrated_off no_integrated"}
-	checkAsked = check{"question", plain("asked", "The browser was sent to the identity provider, and came back with an answer to that question."),
+	checkAsked = check{"question",
+		plain("asked", "The browser was sent to the identity provider, and came back with an answer to that question."),
 		"answer_without_login state_mismatch login_over login_moved unsolicited no_message wrong_binding no_public_url no_endpoint " +
 			"own_key_unopenable no_signing_key signing_failed bad_pending metadata_unreachable metadata_malformed metadata_other_entity " +
 			"metadata_expired metadata_signature certificates_expired code_refused answer_unasked answer_malformed " +
@@ -119,7 +121,8 @@ var (
 			"id_token_wrong_issuer id_token_wrong_audience id_token_wrong_party id_token_wrong_nonce id_token_expired " +
 			"id_token_early id_token_without_subject"}
 	checkOnce    = check{"used once", plain("once", "It had not been used before."), "replayed replay_store"}
-	checkVouched = check{"person", quoting("vouched", "It names the account with the subject %q.", func(r audit.Record) string { return r.Subject }),
+	checkVouched = check{"person",
+		quoting("vouched", "It names the account with the subject %q.", func(r audit.Record) string { return r.Subject }),
 		"authn_context nameid_not_persistent nameid_qualifier attribute_missing attribute_ambiguous attribute_malformed no_username " +
 			"bad_account bad_provider"}
 	checkInvite = check{"enrolment", plain("enrolled", "A new second factor was set up with an administrator's code."),
