@@ -42,7 +42,7 @@ func (c *call) verify(in VerifyRequest) (Job, error) {
 	if text := strings.TrimSpace(in.Kept); text != "" {
 		k, err := audit.ParseKept(text)
 		if err != nil {
-			return Job{}, invalid("kept: " + err.Error())
+			return Job{}, worded{invalid("kept: " + err.Error()), "admin.problem.kept", []any{text}}
 		}
 		kept = &k
 	}
@@ -55,6 +55,8 @@ func (c *call) verify(in VerifyRequest) (Job, error) {
 	})
 }
 
+const stageVerifying = "verifying records"
+
 // verification is what such a job does. Its beginning and its end are recorded as far as they can be: an audit that takes no
 // records any more must be verified no less.
 func (a *Admin) verification(
@@ -62,7 +64,7 @@ func (a *Admin) verification(
 ) error {
 	a.noteAnyway(ctx, begun)
 	d, err := a.Verifier.Verify(ctx, begun.Actor, kept, func(done, total int64) {
-		tell(itusers.Progress{Stage: "verifying records", Done: int(done), Total: int(total)})
+		tell(itusers.Progress{Stage: stageVerifying, Done: int(done), Total: int(total)})
 	})
 	ended := d.Record(err)
 	if !d.Ended.IsZero() {
@@ -117,6 +119,7 @@ type verificationView struct {
 	End      string // NUMBER:MAC, to be kept elsewhere
 	Often    string // how often it is verified without being asked
 	Kept     string // what was typed
+	By, Why  string
 	Editable bool
 }
 
@@ -124,6 +127,9 @@ func (c *call) verificationView() (view verificationView, err error) {
 	view = verificationView{shell: c.shell("/audit"), Editable: c.role >= Operator}
 	if view.Verification, err = c.verdict(struct{}{}); err == nil && c.Verifier.Every() > 0 {
 		view.Often = strings.TrimSuffix(strings.TrimSuffix(c.Verifier.Every().String(), "0s"), "0m")
+	}
+	if view.Verdict != nil {
+		view.By = c.word(actorText, view.Verdict.Actor)
 	}
 	return view, err
 }
@@ -135,14 +141,23 @@ func (c *call) showVerification(of *audit.Verdict, trouble string) error {
 		return err
 	}
 	if of != nil {
-		view.Verdict, view.Problem = of, trouble
+		view.Verdict = of
+	}
+	if trouble != "" {
+		view.Problem = c.v.Text("admin.verify.unkept", trouble)
 	}
 	return c.showVerified(http.StatusOK, view)
 }
 
 func (c *call) showVerified(status int, view verificationView) error {
-	if d := view.Verdict; d != nil && d.Last > 0 && d.Kept != audit.KeptLost {
-		view.End = fmt.Sprintf("%d:%s", d.Last, d.MAC)
+	if d := view.Verdict; d != nil {
+		if d.Last > 0 && d.Kept != audit.KeptLost {
+			view.End = fmt.Sprintf("%d:%s", d.Last, d.MAC)
+		}
+		if view.Why = c.reason(d.Reason); d.Kept == audit.KeptPurged {
+			view.Why = c.v.Text("admin.verify.gone")
+		}
+		view.By = c.word(actorText, d.Actor)
 	}
 	return c.show(status, "verification", view)
 }

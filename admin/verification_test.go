@@ -95,7 +95,7 @@ func TestVerification(t *testing.T) {
 	if j := vera.job(path); j.Kind != "audit" || j.Done != j.Total || j.Stage != "verifying records" || j.Actor != "admin:oscar" {
 		t.Errorf("%+v", j)
 	}
-	vera.get(begun.location).wants(t, "its page", http.StatusOK, "Chain of records", "verifying records", `http-equiv="refresh"`, `href="/audit"`)
+	vera.get(begun.location).wants(t, "its page", http.StatusOK, "Chain of records", "Verifying records", `http-equiv="refresh"`, `href="/audit"`)
 	v.pages <- struct{}{}
 	r.jobs.Wait()
 	v.pages = nil
@@ -119,7 +119,7 @@ func TestVerification(t *testing.T) {
 	vera.get("/audit/verification").wants(t, "what was kept", http.StatusOK, "is there, as it was")
 	for _, wrong := range []string{"9:ab", "nine", end + "0"} {
 		b.api("POST", "/audit/verification", `{"kept":"`+wrong+`"}`).problem(t, wrong, http.StatusUnprocessableEntity, "invalid")
-		b.post("/audit/verification", "kept", wrong).wants(t, wrong, http.StatusUnprocessableEntity, "want NUMBER:MAC", `value="`+wrong+`"`)
+		b.post("/audit/verification", "kept", wrong).wants(t, wrong, http.StatusUnprocessableEntity, "is no record that was kept", `value="`+wrong+`"`)
 	}
 }
 

@@ -23,7 +23,7 @@ var rowActionText = map[string]string{"refuse": "admin.row.refuse", "deactivate"
 	"add": "admin.row.add"}
 
 var stageText = map[string]string{itusers.StageSource: "admin.stage.source", itusers.StageUsers: "admin.stage.users",
-	itusers.StageWriting: "admin.stage.writing", itusers.StageSurveyed: "admin.stage.surveyed"}
+	itusers.StageWriting: "admin.stage.writing", stageVerifying: "admin.stage.verifying", itusers.StageSurveyed: "admin.stage.surveyed"}
 
 var actorText = map[string]string{"schedule": "admin.actor.schedule"}
 
@@ -60,6 +60,7 @@ var actionText = map[string]string{
 	audit.ConfigExported: "admin.action.config.exported", audit.SignInTested: "admin.action.tested",
 	audit.Expiring: "admin.action.expiring", audit.Restored: "admin.action.restored", audit.WebhookTested: "admin.action.webhook.tested",
 	audit.WebhookResent: "admin.action.webhook.resent", audit.Purged: "admin.action.purged", audit.FoundBroken: "admin.action.broken",
+	audit.VerifyBegun: "admin.action.verify.begun", audit.VerifyEnded: "admin.action.verify.ended",
 	audit.Restarted: "admin.action.restarted", accountChanged: "admin.action.account",
 	string(portal.SignedOut): "admin.action.signedout", string(portal.SignedOutEverywhere): "admin.action.everywhere",
 	string(portal.SessionEnded): "admin.action.session", string(portal.TokenMade): "admin.action.token.made",

@@ -115,7 +115,9 @@ var data = strings.NewReplacer("Corporate directory", "", "Partner login", "", "
 // settings, details of the audit.
 func TestNothingIsEnglish(t *testing.T) {
 	slow := speaking{begun: make(chan struct{}), end: make(chan struct{})}
-	r := newRig(t, func(c *admin.Config) { c.Sources = slow })
+	chain := &verifier{changed: 1}
+	r := newRig(t, func(c *admin.Config) { c.Sources, c.Verifier = slow, chain })
+	chain.rig = r
 	defer close(slow.end)
 	paths := r.told()
 	for _, one := range gallery() {
@@ -123,7 +125,7 @@ func TestNothingIsEnglish(t *testing.T) {
 	}
 	r.furnished()
 	b := r.signedIn("alice")
-	for _, begun := range []answer{b.post("/coverage"), b.post("/sources/run", "id", "lifetime", "allow", "13")} {
+	for _, begun := range []answer{b.post("/coverage"), b.post("/audit/verification"), b.post("/sources/run", "id", "lifetime", "allow", "13")} {
 		r.jobs.Wait()
 		paths = append(paths, begun.location)
 	}
@@ -149,6 +151,7 @@ func TestNothingIsEnglish(t *testing.T) {
 			"noname":   b.post("/users/link/find", "name", "uwe", "provider", "corp"),
 			"subject":  b.post("/users/link/find", "name", "uwe", "provider", "sso"),
 			"provider": b.post("/users/link/find", "name", "uwe", "provider", "-"),
+			"kept":     b.post("/audit/verification", "kept", "x"),
 			"nottaken": b.post("/webhooks/test", "id", "siem"),
 			"import":   b.upload("users.csv", "username,name,active,id:production\nursula,Uschi,no,7\nann,Ann,yes,\n", ""),
 			"problems": b.upload("users.csv", "username,id:production\nursula,x\n", ""),
