@@ -31,7 +31,7 @@ func (l lending) take(c ProviderConfig, k kind, fresh func() (authn.Provider, er
 		p, err := fresh()
 		return lent{provider: p}, err
 	}
-	files := filesOf(c)
+	files := filesOf(c.Settings)
 	for _, one := range l {
 		if one.users != nil && one.files == files && reflect.DeepEqual(one.config, c) {
 			one.users.Add(1)
@@ -51,10 +51,10 @@ func (l lending) take(c ProviderConfig, k kind, fresh func() (authn.Provider, er
 	return one, err
 }
 
-// filesOf is a fingerprint of the files that a configuration names: a new certificate under an old name is a change too.
-func filesOf(c ProviderConfig) string {
+// filesOf is a fingerprint of the files that settings name: a new certificate under an old name is a change too.
+func filesOf(settings any) string {
 	sum := sha256.New()
-	addFiles(sum, reflect.ValueOf(c.Settings))
+	addFiles(sum, reflect.ValueOf(settings))
 	return hex.EncodeToString(sum.Sum(nil))
 }
 

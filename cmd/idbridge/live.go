@@ -353,7 +353,7 @@ func (c Config) needsRestart(next Config) (keys []string) {
 		{"admin.address", c.adminListener(), next.adminListener()}, {"keys", c.Keys, next.Keys}, {"listen", c.Listen, next.Listen},
 		{"log", c.Log, next.Log}, {"managed", c.Managed, next.Managed}, {"metrics", c.Metrics, next.Metrics},
 		{"portal.address", c.portalListener(), next.portalListener()}, {"shutdown_timeout", c.ShutdownTimeout, next.ShutdownTimeout},
-		{"sources", c.Sources, next.Sources}, {"store", c.Store, next.Store},
+		{"store", c.Store, next.Store},
 	} {
 		if !reflect.DeepEqual(one.ours, one.theirs) {
 			keys = append(keys, one.key)
@@ -365,7 +365,7 @@ func (c Config) needsRestart(next Config) (keys []string) {
 // pinned is next with what only a restart takes over as it is.
 func (c Config) pinned(next Config) Config {
 	next.Listen, next.Metrics, next.Managed, next.Store, next.Keys, next.Log = c.Listen, c.Metrics, c.Managed, c.Store, c.Keys, c.Log
-	next.ShutdownTimeout, next.Sources = c.ShutdownTimeout, c.Sources
+	next.ShutdownTimeout = c.ShutdownTimeout
 	if c.portalListener() != next.portalListener() { // on the listener that there is, it would be where nobody wants it
 		next.Portal = c.Portal
 	}

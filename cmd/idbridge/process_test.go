@@ -80,6 +80,16 @@ func (s *served) write(t *testing.T, name, text string) {
 	}
 }
 
+// read is the configuration file.
+func (s *served) read(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(s.file("idbridge.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 func (s *served) copy(t *testing.T, c testenv.Certificate) {
 	t.Helper()
 	for name, from := range map[string]string{"server.pem": c.CertFile, "server.key": c.KeyFile} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
@@ -13,59 +14,130 @@ import (
 	"github.com/idbridge/idbridge/itusers"
 )
 
-// keepRuns does every run that is due, until ctx is done; it returns when none is under way any more. Where another
-// configuration says something else of runs, it begins anew, and so ends a run that is under way: the next one goes on.
-func (l *live) keepRuns(ctx context.Context) {
-	for ctx.Err() == nil {
-		said := l.current.Load().config
-		round, cancel := context.WithCancel(ctx)
-		var wg sync.WaitGroup
-		l.schedule(round, said, &wg)
-		l.untilOther(round, said)
-		cancel()
-		wg.Wait()
-	}
+// recurring is a run that is done again and again.
+type recurring struct {
+	name  string
+	every time.Duration                          // 0: only when somebody asks for it
+	of    any                                    // all else that the configuration says of it
+	files string                                 // fingerprint of the files that are named there
+	keep  func(waiting, running context.Context) // does it when it is due, until waiting is done
 }
 
-// untilOther waits until the configuration in force says something else of runs.
-func (l *live) untilOther(ctx context.Context, said Config) {
+// keeper sees to it that a run is done when it is due.
+type keeper struct {
+	recurring
+	running context.Context         // of its runs
+	end     context.CancelCauseFunc // of its runs, and of waiting for the next one
+	stop    context.CancelFunc      // of waiting alone
+}
+
+var errOtherwise = errors.New("the configuration says something else of it now")
+
+// schedule keeps every run that the configuration in force names.
+type schedule struct {
+	*live
+	of   *generation // whose runs they are
+	kept map[string]keeper
+	wg   sync.WaitGroup
+}
+
+// keepRuns does every run that is due, until ctx is done; it returns when none is under way any more.
+func (l *live) keepRuns(ctx context.Context) {
+	s := &schedule{live: l, kept: map[string]keeper{}}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		now := l.current.Load().config
-		if !reflect.DeepEqual(now.Sources, said.Sources) || !reflect.DeepEqual(now.Provisioning, said.Provisioning) ||
-			now.Audit.VerifyEvery != said.Audit.VerifyEvery {
-			return
-		}
+		s.look(ctx)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 		}
 	}
+	s.wg.Wait()
 }
 
-// schedule begins to run what has an interval.
-func (l *live) schedule(ctx context.Context, c Config, wg *sync.WaitGroup) {
-	ground := l.ground.Load()
+// look takes over what another configuration says of runs. A run under way goes on to its end, unless that configuration has
+// it no more, or says anything else of it than how often it is: then it ends between two changes, and what it would have done
+// is the next one's to do. Of two at once one would find the other's lease.
+func (s *schedule) look(ctx context.Context) {
+	now := s.current.Load()
+	if now == s.of {
+		return
+	}
+	list, err := s.recurring(now.config)
+	if err != nil { // it was checked: a file that it names has gone since then, and may come back
+		s.log.Error("sources", "error", err)
+		return
+	}
+	before := s.kept
+	s.of, s.kept = now, map[string]keeper{}
+	for _, r := range list {
+		k, known := before[r.name]
+		if known && k.files == r.files && reflect.DeepEqual(k.of, r.of) {
+			delete(before, r.name)
+			if k.every != r.every {
+				k.stop()
+				k.recurring = r
+				s.begin(&k)
+			}
+		} else {
+			k = keeper{recurring: r}
+			k.running, k.end = context.WithCancelCause(ctx)
+			s.begin(&k)
+		}
+		s.kept[r.name] = k
+	}
+	for _, k := range before {
+		k.end(errOtherwise)
+	}
+}
+
+// begin waits for the next run that is due.
+func (s *schedule) begin(k *keeper) {
+	waiting, stop := context.WithCancel(k.running)
+	k.stop = stop
+	if k.every > 0 {
+		keep, running := k.keep, k.running
+		s.wg.Go(func() { keep(waiting, running) })
+	}
+}
+
+// recurring is every run that a configuration names.
+func (l *live) recurring(c Config) (list []recurring, err error) {
 	feeds, err := c.feeds()
 	if err != nil {
-		l.log.Error("sources", "error", err) // the check of the configuration lets none through
+		return nil, err
 	}
-	syncer := ground.syncer()
-	for _, f := range feeds {
-		if f.Every > 0 {
-			wg.Go(func() {
-				syncer.Keep(ctx, f.ID, f.Every, func(ctx context.Context) error {
-					return l.told(syncer.Run(ctx, f, itusers.RunOptions{Actor: "schedule", Gentle: true}))
-				})
-			})
+	syncer := l.ground.Load().syncer()
+	for i, f := range feeds {
+		said := c.Sources[i]
+		said.Interval = 0
+		r := recurring{name: "source " + f.ID, every: f.Every, of: []any{said, f.Environments}}
+		r.keep = keeping(syncer, f.ID, f.Every, func(ctx context.Context) error {
+			return l.told(syncer.Run(ctx, f, itusers.RunOptions{Actor: "schedule", Gentle: true}))
+		})
+		if _, ok := said.Settings.(FileSourceConfig); !ok { // whose file is what it says: each run reads it anew
+			r.files = filesOf(said.Settings)
 		}
+		list = append(list, r)
 	}
-	if c.Provisioning != nil && c.Provisioning.Interval > 0 {
-		wg.Go(func() { syncer.Keep(ctx, provisioningID, c.Provisioning.Interval, l.provision) })
+	if p := c.Provisioning; p != nil {
+		said := *p
+		said.Interval = 0
+		list = append(list, recurring{name: provisioningID, every: p.Interval, of: said, files: filesOf(said.LifeTime),
+			keep: keeping(syncer, provisioningID, p.Interval, l.provision)})
 	}
-	if c.Audit.VerifyEvery > 0 {
-		wg.Go(func() { l.keepVerifying(ctx, c.Audit.VerifyEvery) })
+	if every := c.Audit.VerifyEvery; every > 0 {
+		list = append(list, recurring{name: "verification", every: every,
+			keep: func(waiting, _ context.Context) { l.keepVerifying(waiting, every) }}) // which begins anew with another interval
+	}
+	return list, nil
+}
+
+// keeping does runs that are kept under an id.
+func keeping(s *itusers.Syncer, id string, every time.Duration, do func(context.Context) error) func(waiting, running context.Context) {
+	return func(waiting, running context.Context) {
+		s.Keep(waiting, id, every, func(context.Context) error { return do(running) })
 	}
 }
 

@@ -217,9 +217,14 @@ func TestAuditIsVerifiedByOneNode(t *testing.T) {
 	if _, err := a.b.store.Lease(ctx, verifyLease, "node", time.Now(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	a.schedule(round, Config{}, &runs)
-	runs.Wait() // 0: never
-	a.schedule(round, Config{Audit: AuditConfig{VerifyEvery: 10 * time.Millisecond}}, &runs)
+	if list, err := a.recurring(Config{}); err != nil || len(list) > 0 { // 0: never
+		t.Errorf("%+v, %v", list, err)
+	}
+	list, err := a.recurring(Config{Audit: AuditConfig{VerifyEvery: 10 * time.Millisecond}})
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	runs.Go(func() { list[0].keep(round, round) })
 	wait(t, "the schedule", func() bool { return a.verdict(t) != nil })
 	end()
 	runs.Wait()
