@@ -17,23 +17,25 @@ func configurationPages() []page {
 	return []page{
 		{method: "GET", path: "/providers", role: Viewer, act: (*call).showProviders},
 		{method: "GET", path: "/providers/edit", role: Administrator, act: (*call).editProvider},
-		{method: "POST", path: "/providers/edit", role: Administrator, free: true, act: (*call).proposeProvider},
-		{method: "POST", path: "/providers/remove", role: Administrator, free: true, act: (*call).proposeRemoval},
+		{method: "POST", path: "/providers/edit", role: Administrator, free: true, title: "admin.proposal.provider",
+			act: (*call).proposeProvider},
+		{method: "POST", path: "/providers/remove", role: Administrator, free: true, title: "admin.proposal.remove", act: (*call).proposeRemoval},
 		{method: "GET", path: "/providers/text", role: Administrator, act: (*call).editText},
-		{method: "POST", path: "/providers/text", role: Administrator, free: true, act: (*call).proposeText},
+		{method: "POST", path: "/providers/text", role: Administrator, free: true, title: "admin.proposal.text", act: (*call).proposeText},
 		{method: "GET", path: "/providers/versions", role: Viewer, act: (*call).showVersions},
-		{method: "POST", path: "/providers/restore", role: Administrator, free: true, act: (*call).proposeVersion},
+		{method: "POST", path: "/providers/restore", role: Administrator, free: true, title: "admin.proposal.restore",
+			act: (*call).proposeVersion},
 		{method: "GET", path: "/providers/proposal", role: Administrator, act: func(c *call) error {
 			return c.showProposal(http.StatusOK,
 				proposalView{})
 		}},
-		{method: "POST", path: "/providers/proposal/fresh", role: Administrator, act: func(c *call) error {
+		{method: "POST", path: "/providers/proposal/fresh", role: Administrator, title: "admin.proposal.title", act: func(c *call) error {
 			c.v.GoTo("/providers/proposal", "draft", c.r.PostForm.Get("draft"))
 			return nil
 		}},
-		{method: "POST", path: "/providers/proposal/test", role: Administrator, act: (*call).testProposal},
-		{method: "POST", path: "/providers/proposal/try", role: Administrator, act: (*call).tryProposal},
-		{method: "POST", path: "/providers/proposal/save", role: Administrator, act: (*call).saveProposal},
+		{method: "POST", path: "/providers/proposal/test", role: Administrator, title: "admin.proposal.test", act: (*call).testProposal},
+		{method: "POST", path: "/providers/proposal/try", role: Administrator, title: "admin.proposal.try", act: (*call).tryProposal},
+		{method: "POST", path: "/providers/proposal/save", role: Administrator, title: "admin.proposal.save", act: (*call).saveProposal},
 	}
 }
 
@@ -184,20 +186,20 @@ func (c *call) propose(p Proposal, err error) error {
 
 type proposalView struct {
 	shell
-	Draft     string
-	Title     string
-	Lines     []hunk
-	Same      bool
-	Verdicts  []verdictRow
-	Tested    bool
-	Trial     *trialView
-	Username  string
-	Comment   string
-	Locked    []string
-	MaySave   bool
-	NeedsCode bool
-	NoFocus   bool
-	Back      string
+	Draft    string
+	Title    string
+	Lines    []hunk
+	Same     bool
+	Verdicts []verdictRow
+	Tested   bool
+	Trial    *trialView
+	Username string
+	Comment  string
+	Locked   []string
+	MaySave  bool
+	proof
+	NoFocus bool
+	Back    string
 }
 
 type verdictRow struct {
@@ -261,6 +263,10 @@ func (c *call) drafted() (d draft, err error) {
 	if c.r.PostForm != nil && id == "" {
 		id = c.r.PostForm.Get("draft")
 	}
+	return c.draftOf(id)
+}
+
+func (c *call) draftOf(id string) (d draft, err error) {
 	found, err := c.kept(c.ctx(), keptDraft, id, &d)
 	if err == nil && (!found || d.Owner != c.me().Key || !c.now().Before(d.Until)) {
 		err = errOldProposal
@@ -284,7 +290,10 @@ func (c *call) showProposal(status int, view proposalView) error {
 	problem := view.Problem
 	view.shell = c.shell("/providers")
 	view.Problem = problem
-	view.Draft, view.Lines, view.NeedsCode, view.NoFocus, view.Back = d.ID, hunks(lines), !c.fresh(), true, c.to("/providers")
+	view.Draft, view.Lines, view.NoFocus, view.Back = d.ID, hunks(lines), true, c.to("/providers")
+	if view.proof, err = c.proof(); err != nil {
+		return err
+	}
 	view.Same, view.MaySave, view.Title = len(view.Lines) == 0, len(state) > 0, c.titleOf(d.Proposal)
 	return c.show(status, "proposal", view)
 }

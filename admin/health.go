@@ -277,12 +277,13 @@ func healthOperations() []operation {
 func healthPages() []page {
 	return []page{
 		{method: "GET", path: "/blocked", role: Viewer, act: (*call).showBlocked},
-		{method: "POST", path: "/blocked/forget", role: Operator, act: (*call).forgetBlock},
+		{method: "POST", path: "/blocked/forget", role: Operator, title: "admin.resume.forget", act: (*call).forgetBlock},
 		{method: "GET", path: "/endings", role: Viewer, act: (*call).showEndings},
 		{method: "GET", path: "/sources", role: Viewer, act: func(c *call) error { return c.showSources(http.StatusOK, sourcesView{}) }},
-		{method: "POST", path: "/sources/run", role: Administrator, act: (*call).runSourceNow},
+		{method: "POST", path: "/sources/run", role: Administrator, title: "admin.resume.source", act: (*call).runSourceNow},
 		{method: "GET", path: "/coverage", role: Viewer, act: (*call).showLastCoverage},
-		{method: "POST", path: "/coverage", role: Viewer, free: true, act: func(c *call) error { return c.toJob(c.cover(struct{}{})) }},
+		{method: "POST", path: "/coverage", role: Viewer, free: true, title: "admin.coverage.title",
+			act: func(c *call) error { return c.toJob(c.cover(struct{}{})) }},
 		{method: "GET", path: "/jobs", role: Viewer, act: (*call).showJob},
 	}
 }

@@ -16,8 +16,9 @@ import (
 type page struct {
 	method, path string
 	role         Role
-	free         bool // a POST that changes nothing
-	file         bool // the form comes with a file
+	free         bool   // a POST that changes nothing
+	file         bool   // the form comes with a file
+	title        string // a text: what a POST does, for who comes back to it after signing in; empty: nobody can
 	act          func(*call) error
 }
 
@@ -30,8 +31,8 @@ func (p page) pattern() string {
 
 // pages is every page that there is.
 func pages() []page {
-	return slices.Concat([]page{{method: "GET", path: "/", role: Viewer, act: (*call).overview}}, userPages(), auditPages(),
-		configurationPages(), healthPages(), webhookPages(), verificationPages())
+	return slices.Concat([]page{{method: "GET", path: "/", role: Viewer, act: (*call).overview}}, resumePages(), userPages(),
+		auditPages(), configurationPages(), healthPages(), webhookPages(), verificationPages())
 }
 
 // isPage tells whether people may be led to a path after signing in.
@@ -46,7 +47,7 @@ const maxForm = 1 << 20
 func (c *call) page(p page) {
 	c.header("")
 	if err := c.may(p.role); err != nil {
-		c.turnAway(err)
+		c.turnAway(p, err)
 		return
 	}
 	if p.method == http.MethodGet {
@@ -82,9 +83,13 @@ func (c *call) readForm(file bool) error {
 }
 
 // turnAway answers who may not see the page.
-func (c *call) turnAway(err error) {
+func (c *call) turnAway(p page, err error) {
 	switch {
 	case errors.Is(err, errSignedOut):
+		if kept, err := c.keepOfLapsed(p); kept || err != nil {
+			c.done(err)
+			return
+		}
 		c.v.SignIn()
 	case errors.Is(err, errNoFactor):
 		c.v.Refuse(http.StatusForbidden, c.v.Text("admin.refused.factor.title"), c.v.Text("admin.refused.factor"))
@@ -112,7 +117,8 @@ func (c *call) done(err error) {
 }
 
 // prove sees to it that a change comes from who proved a factor a short time ago. Where that is not so, and the form
-// brings no code, the same form is shown again with a field for one: nothing that was typed is lost.
+// brings no code, the same form is shown again with a field for one; who has no codes here signs in again, and the form is kept
+// meanwhile. Nothing that was typed is lost.
 func (c *call) prove() (asked bool, err error) {
 	if c.fresh() {
 		return false, nil
@@ -122,7 +128,7 @@ func (c *call) prove() (asked bool, err error) {
 		return true, err
 	}
 	if !can {
-		return true, c.v.SignInAgain()
+		return true, c.signInAgain()
 	}
 	code := c.r.PostForm.Get(codeField)
 	if code == "" {
@@ -150,7 +156,8 @@ const (
 // askCode shows the form that was sent, with a field for a code.
 func (c *call) askCode(problem string) error {
 	view := confirmView{shell: c.shell(""), Title: c.v.Text("admin.stepup.title"), Question: c.v.Text("admin.stepup.question"),
-		Button: c.v.Text("admin.stepup.button"), Action: c.v.Frame().Link(c.r.URL.Path), NeedsCode: true, Back: c.v.Frame().Link("/")}
+		Button: c.v.Text("admin.stepup.button"), Action: c.v.Frame().Link(c.r.URL.Path), proof: proof{NeedsCode: true},
+		Back: c.v.Frame().Link("/")}
 	for name, values := range c.r.PostForm {
 		for _, value := range values {
 			if name != codeField && name != passwordField { // a password never comes back
@@ -171,15 +178,12 @@ func (c *call) show(status int, name string, view any) error {
 
 // ask shows a question whose answer is a form.
 func (c *call) ask(view confirmView) error {
-	view.NeedsCode = !c.fresh()
-	if view.NeedsCode {
-		can, err := c.canStepUp(c.ctx())
-		if err != nil {
-			return err
-		}
-		if !can {
-			return c.v.SignInAgain()
-		}
+	var err error
+	if view.proof, err = c.proof(); err != nil {
+		return err
+	}
+	if view.Away { // nothing is typed yet
+		return c.v.SignInAgain("again", "")
 	}
 	return c.show(http.StatusOK, "confirm", view)
 }
@@ -192,7 +196,7 @@ func (c *call) told(err error) string {
 		"too_large": "error.toolarge", "subject_linked_elsewhere": "admin.problem.linked", "unknown_user": "admin.problem.noaccount",
 		"no_such_account": "admin.problem.noaccount", "not_linked": "admin.problem.notlinked",
 		"managed_by_file": "admin.problem.file", "configuration_moved": "admin.problem.moved", "nothing_changed": "admin.problem.same",
-		"proposal_outdated": "admin.problem.proposal",
+		"proposal_outdated": "admin.problem.proposal", "form_over": "admin.problem.form",
 	}[refused.code]
 	var own worded
 	var wrong itusers.Invalid
@@ -234,9 +238,11 @@ type field struct{ Name, Value string }
 
 type confirmView struct {
 	shell
+	proof
 	Title, Question, Button, Action string
+	Facts                           []field // that are shown
 	Fields                          []field
-	NeedsCode, Danger, NoFocus      bool
+	Danger, NoFocus                 bool
 	Back                            string // where not doing it leads
 }
 

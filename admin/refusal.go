@@ -43,6 +43,7 @@ var (
 	errHasFactor   = &refusal{http.StatusConflict, "has_factor", "The user has a second factor already", nil}
 	errOldProposal = &refusal{http.StatusConflict, "proposal_outdated", "This proposal is too old", nil}
 	errJobUnderWay = &refusal{http.StatusConflict, "job_under_way", "One is under way already", nil}
+	errFormOver    = &refusal{http.StatusConflict, "form_over", "What was sent is not kept any more", nil}
 	errOldPreview  = &refusal{http.StatusConflict, "preview_outdated", "The IT users have changed since the preview", nil}
 )
 

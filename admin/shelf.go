@@ -23,12 +23,13 @@ type Keeper interface {
 // The kinds of what is kept, and how many of each there may be; the oldest go first.
 const (
 	keptDraft   = "draft"  // a proposal that somebody looks at
+	keptForm    = "form"   // what was sent by somebody who has to sign in first
 	keptUpload  = "upload" // a file of which somebody has seen a preview
 	keptJob     = "job"
 	keptLastJob = "last job" // of what: a Job.ID
 )
 
-var mostKept = map[string]int{keptDraft: 64, keptUpload: 4, keptJob: 200, keptLastJob: 200}
+var mostKept = map[string]int{keptDraft: 64, keptForm: 64, keptUpload: 4, keptJob: 200, keptLastJob: 200}
 
 // draft is a proposal that somebody looks at.
 type draft struct {

@@ -49,6 +49,21 @@ func (c *call) stepUp(code string) error {
 	return c.v.Renew()
 }
 
+// proof is what a form asks for beside what it is about.
+type proof struct {
+	NeedsCode bool // of the caller's second factor
+	Away      bool // nothing, but the caller will have to sign in again: there is no factor here
+}
+
+func (c *call) proof() (p proof, err error) {
+	if c.fresh() {
+		return p, nil
+	}
+	p.NeedsCode, err = c.canStepUp(c.ctx())
+	p.Away = !p.NeedsCode
+	return p, err
+}
+
 // canStepUp tells whether the caller has a factor that can be proven here. Who brought one from an identity provider
 // signs in again instead.
 func (c *call) canStepUp(ctx context.Context) (bool, error) {

@@ -79,7 +79,7 @@ func TestStepUpOfPages(t *testing.T) {
 	b.post("/users/disable", "name", "uwe", "code", r.code("alice")).wants(t, "with its code", http.StatusSeeOther, "notice=disabled")
 }
 
-// Who brought the second factor from an identity provider has no code to give: they sign in again.
+// Who brought the second factor from an identity provider has no code to give: they sign in again, as resume_test.go has it.
 func TestStepUpWithoutADevice(t *testing.T) {
 	r := newRig(t, func(c *admin.Config) { c.Roles[0].Group = "" })
 	b := r.signedIn("idp-ida")
@@ -88,7 +88,7 @@ func TestStepUpWithoutADevice(t *testing.T) {
 	b.get("/users/disable?name=uwe").wants(t, "a question later", http.StatusSeeOther, "notice=again", "return=%2Fusers%2Fdisable%3Fname%3Duwe")
 	b = r.signedIn("idp-ida")
 	r.later(10 * time.Minute)
-	b.post("/users/unlock", "name", "uwe").wants(t, "later", http.StatusSeeOther, "/login?notice=again")
+	b.post("/users/unlock", "name", "uwe").wants(t, "later", http.StatusSeeOther, "/login?notice=kept")
 	b.get("/").wants(t, "the old session", http.StatusSeeOther, "/login")
 }
 

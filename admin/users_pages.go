@@ -59,25 +59,25 @@ func userPages() []page {
 			return c.showForm(http.StatusOK,
 				userForm{New: true, Active: true})
 		}},
-		{method: "POST", path: "/users/new", role: Administrator, act: (*call).addUser},
+		{method: "POST", path: "/users/new", role: Administrator, title: "admin.users.add", act: (*call).addUser},
 		{method: "GET", path: "/users/edit", role: Administrator, act: (*call).editUser},
-		{method: "POST", path: "/users/edit", role: Administrator, act: (*call).saveUser},
+		{method: "POST", path: "/users/edit", role: Administrator, title: "admin.user.edit.title", act: (*call).saveUser},
 		{method: "GET", path: "/users/link", role: Administrator, act: func(c *call) error { return c.showLink(http.StatusOK, linkView{}) }},
-		{method: "POST", path: "/users/link/find", role: Administrator, free: true, act: (*call).findAccount},
-		{method: "POST", path: "/users/link", role: Administrator, act: (*call).linkUser},
+		{method: "POST", path: "/users/link/find", role: Administrator, free: true, title: "admin.link.title", act: (*call).findAccount},
+		{method: "POST", path: "/users/link", role: Administrator, title: "admin.link.title", act: (*call).linkUser},
 		{method: "GET", path: "/users/invite", role: Operator, act: (*call).askInvite},
-		{method: "POST", path: "/users/invite", role: Operator, act: (*call).showInvitation},
+		{method: "POST", path: "/users/invite", role: Operator, title: "admin.invite.title", act: (*call).showInvitation},
 		{method: "GET", path: "/users/import", role: Administrator, act: func(c *call) error {
 			return c.showImport(http.StatusOK,
 				importView{})
 		}},
 		{method: "POST", path: "/users/import", role: Administrator, free: true, file: true, act: (*call).previewFile},
-		{method: "POST", path: "/users/import/confirm", role: Administrator, act: (*call).confirmFile},
+		{method: "POST", path: "/users/import/confirm", role: Administrator, title: "admin.import.title", act: (*call).confirmFile},
 	}
 	for _, a := range userActions() {
 		list = append(list,
 			page{method: "GET", path: a.path, role: a.role, act: func(c *call) error { return c.askAction(a) }},
-			page{method: "POST", path: a.path, role: a.role, act: func(c *call) error { return c.doAction(a) }})
+			page{method: "POST", path: a.path, role: a.role, title: a.title, act: func(c *call) error { return c.doAction(a) }})
 	}
 	return list
 }
@@ -378,9 +378,9 @@ type linkView struct {
 	Found            *authn.Account
 	Provider, Label  string
 	Before           string // the account that is linked there now
-	NeedsCode        bool
-	NoFocus          bool
-	Back             string
+	proof
+	NoFocus bool
+	Back    string
 }
 
 func (c *call) showLink(status int, view linkView) error {
@@ -425,7 +425,10 @@ func (c *call) findAccount() error {
 	if err != nil {
 		return err
 	}
-	view.Found, view.NeedsCode = &account, !c.fresh()
+	view.Found = &account
+	if view.proof, err = c.proof(); err != nil {
+		return err
+	}
 	for _, l := range u.Links {
 		if l.Provider == view.Provider && l.Subject != account.Subject {
 			view.Before = l.Username
@@ -483,8 +486,8 @@ type importView struct {
 	Rows         []importRow
 	Problems     []problemRow
 	More         int // rows that are not shown
-	NeedsCode    bool
-	NoFocus      bool
+	proof
+	NoFocus bool
 }
 
 type problemRow struct {
@@ -525,7 +528,10 @@ func (c *call) previewFile() error {
 	if err != nil {
 		return err
 	}
-	view.Preview, view.Name, view.NeedsCode = &preview, header.Filename, !c.fresh()
+	view.Preview, view.Name = &preview, header.Filename
+	if view.proof, err = c.proof(); err != nil {
+		return err
+	}
 	for _, row := range preview.Rows {
 		view.Rows = append(view.Rows, importRow{row, c.changes(row.What)})
 	}

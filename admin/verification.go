@@ -108,7 +108,7 @@ func verificationPages() []page {
 	const path = "/audit/verification"
 	return []page{
 		{method: "GET", path: path, role: Viewer, act: func(c *call) error { return c.showVerification(nil, "") }},
-		{method: "POST", path: path, role: Operator, free: true, act: (*call).verifyNow},
+		{method: "POST", path: path, role: Operator, free: true, title: "admin.verify.title", act: (*call).verifyNow},
 	}
 }
 

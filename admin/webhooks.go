@@ -105,8 +105,8 @@ func webhookOperations() []operation {
 func webhookPages() []page {
 	return []page{
 		{method: "GET", path: "/webhooks", role: Viewer, act: func(c *call) error { return c.showWebhooks("") }},
-		{method: "POST", path: "/webhooks/test", role: Operator, act: (*call).testWebhookNow},
-		{method: "POST", path: "/webhooks/resend", role: Operator, act: func(c *call) error {
+		{method: "POST", path: "/webhooks/test", role: Operator, title: "admin.resume.webhook", act: (*call).testWebhookNow},
+		{method: "POST", path: "/webhooks/resend", role: Operator, title: "admin.webhooks.resend", act: func(c *call) error {
 			if _, err := c.resend(c.r.PostForm.Get("id")); err != nil {
 				return err
 			}

@@ -22,8 +22,9 @@ type Login struct {
 	Pending  []byte  // what that provider judges the answer by
 	Account  Account // who is signing in; Account.Factors is what was proven so far
 	User     ITUser
-	Change   bool // the password was right, and must be changed
-	Invited  bool // an administrator's enrolment code was redeemed
+	Change   bool   // the password was right, and must be changed
+	Invited  bool   // an administrator's enrolment code was redeemed
+	Returns  string // the door's page to which the person wants after that; no address of a browser comes back with it
 }
 
 // LoginStore keeps logins, for all nodes at once.
@@ -63,6 +64,7 @@ type Visit struct {
 	ID      string // correlation id
 	Source  netip.Addr
 	Arrived time.Time
+	Returns string // Login.Returns of a login that Begin begins
 }
 
 // ErrLoginOver is the answer to a step of a login that is not, or no longer, there: it took too long, was finished in
@@ -218,7 +220,7 @@ func (f *Flow) Begin(ctx context.Context, v Visit, provider string) (handle Secr
 			return err
 		}
 		l = f.newLogin(provider)
-		l.State, l.Pending = hashHandle(state), to.Pending
+		l.State, l.Pending, l.Returns = hashHandle(state), to.Pending, v.Returns
 		return nil
 	})
 	if err != nil {

@@ -109,6 +109,19 @@ func (s Sessions) Get(ctx context.Context, handle Secret) (session Session, foun
 	return session, true, nil
 }
 
+// Lapsed returns the session of a handle that has ended because it was not used, and for no other reason. It signs nobody in: it
+// tells whose browser this was.
+func (s Sessions) Lapsed(ctx context.Context, handle Secret) (session Session, found bool, err error) {
+	if handle == "" {
+		return Session{}, false, nil
+	}
+	session, found, err = s.Store.Session(ctx, hashHandle(handle))
+	if err != nil || !found || session.Door != s.Door || !s.Now().Before(session.Expires) || !s.over(session) {
+		return Session{}, false, storeError(err)
+	}
+	return session, true, nil
+}
+
 // Live says whether a session of a SessionRoster is one of this door's, and not over yet.
 func (s Sessions) Live(session Session) bool { return !s.over(session) }
 

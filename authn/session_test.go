@@ -99,6 +99,34 @@ func TestSessionIdle(t *testing.T) {
 	b.want(t, handle, false)
 }
 
+// Lapsed is a session that was not used, and none that goes on, is over for another reason, or is another door's.
+func TestSessionLapsed(t *testing.T) {
+	b := newSessionBench()
+	handle, _ := b.begin(t, time.Time{})
+	want := func(what string, handle authn.Secret, want bool) {
+		t.Helper()
+		if s, found, err := b.Lapsed(t.Context(), handle); err != nil || found != want || found != (s.User == "k-ann") {
+			t.Errorf("%s: found %v, %+v, %v", what, found, s, err)
+		}
+	}
+	want("one that goes on", handle, false)
+	b.now = b.now.Add(authn.DefaultSessionIdle)
+	want("one that was not used", handle, true)
+	b.want(t, handle, false)
+	want("no handle", "", false)
+	want("a handle of nobody", "x", false)
+	b.Door = "admin"
+	want("another door's", handle, false)
+	b.Door = ""
+	b.rows.down = errors.New("disk")
+	if _, found, err := b.Lapsed(t.Context(), handle); found || authn.KindOf(err) != authn.Unavailable {
+		t.Errorf("without the store: %v, %v", found, err)
+	}
+	b.rows.down = nil
+	b.now = b.now.Add(authn.DefaultSessionLife)
+	want("one whose life is over", handle, false)
+}
+
 func TestSessionUseIsNotWrittenDownEachTime(t *testing.T) {
 	b := newSessionBench()
 	handle, _ := b.begin(t, time.Time{})

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -57,12 +58,7 @@ func TestAdministratorsBySAML(t *testing.T) {
 	s.p.Wait("nav")
 	admins.at(s.p, "/", "Overview")
 
-	s.proveLongAgo()
-	s.p.Open(at + "/users/edit?name=bob")
-	s.p.Click("button.primary")
-	admins.at(s.p, "/login?notice=again", "Administration")
-	press("sso")
-	s.p.Wait("input[name=password]") // again
+	s.goesOnAfterSigningIn(admins)
 
 	s.foreignBrowsers(at)
 
@@ -81,6 +77,45 @@ func TestAdministratorsBySAML(t *testing.T) {
 	s.p.Wait("main h1")
 	admins.at(s.p, "/", "You administer nothing here")
 	s.verifyAudit()
+}
+
+// goesOnAfterSigningIn sends a form whose sender has to go to the identity provider first: nothing of it is lost, nothing is done
+// before it is confirmed, and it is done once.
+func (s *samlDoor) goesOnAfterSigningIn(admins *door) {
+	s.t.Helper()
+	const typed = "Bob <of> the Canary"
+	user := func() string { return s.run("", "users", "show", "--config", s.configure(1, 2), "bob") }
+	s.proveLongAgo()
+	s.p.Open(admins.url + "/users/edit?name=bob")
+	s.p.Type("#fullname", typed)
+	s.p.Click("button.primary")
+	admins.at(s.p, "/login?notice=kept", "Administration")
+	for _, name := range []string{"idbridge.db", "idbridge.db-wal"} {
+		text, err := os.ReadFile(filepath.Join(s.dir, name))
+		s.check(err)
+		if strings.Contains(string(text), "Canary") {
+			s.t.Errorf("what was typed is in clear in %s", name)
+		}
+	}
+	s.p.Press(`.choices form:has(input[value="sso"]) button`)
+	s.atTheProvider() // again, although it has a session
+	s.p.Wait("dl.facts")
+	admins.at(s.p, "/resume", "Edit bob")
+	s.p.Open(admins.url + "/resume") // again: what was seen on the way is not its own
+	s.p.Sound("resume", 60<<10)
+	if shown := s.p.Text("dl.facts"); !strings.Contains(shown, typed) {
+		s.t.Errorf("it shows %q", shown)
+	}
+	if text := user(); strings.Contains(text, "Canary") {
+		s.t.Errorf("it was done already: %s", text)
+	}
+	s.p.Click("button.primary")
+	admins.at(s.p, "/users/show?name=bob&notice=saved", typed)
+	if text := user(); !strings.Contains(text, typed) {
+		s.t.Errorf("it was not done: %s", text)
+	}
+	s.p.Open(admins.url + "/resume")
+	admins.at(s.p, "/resume", "That was not done")
 }
 
 // proveLongAgo makes the sessions' second factors as old as a quarter of an hour.

@@ -88,11 +88,14 @@ func (v *visit) guarded(view confirmView) error {
 }
 
 // stale asks somebody who signed in too long ago to do it again.
-func (v *visit) stale() error {
+func (v *visit) stale() error { return v.signInAgain("again", v.here()) }
+
+// signInAgain ends the session and leads to the sign-in, from there to one of the door's pages. The notice says why.
+func (v *visit) signInAgain(notice, to string) error {
 	if err := v.leave(); err != nil {
 		return err
 	}
-	return v.goTo("/login", "notice", "again", "return", v.here())
+	return v.goTo("/login", "notice", notice, "return", to)
 }
 
 // prove checks the code of a change of factors, or that the sign-in is fresh where there is no device. Where it is not

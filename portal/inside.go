@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"net/http"
 	"net/netip"
 
@@ -93,8 +94,20 @@ func (v *Visitor) SignIn() {
 	}
 }
 
-// SignInAgain ends the session of somebody who must prove anew who they are, and leads them back after that.
-func (v *Visitor) SignInAgain() error { return v.stale() }
+// SignInAgain ends the session of somebody who must prove anew who they are, and leads them to one of the door's pages after
+// that; where none is named, back to where they are. The notice says why: again, kept.
+func (v *Visitor) SignInAgain(notice, to string) error {
+	return v.signInAgain(notice, cmp.Or(to, v.here()))
+}
+
+// Lapsed is the session of this browser that has ended because it was not used for a while; found is false when there is none.
+func (v *Visitor) Lapsed() (s authn.Session, found bool, err error) {
+	cookie, err := v.R.Cookie(v.names.session)
+	if err != nil {
+		return s, false, nil //nolint:nilerr // without a cookie there was none
+	}
+	return v.Sessions.Lapsed(v.R.Context(), authn.Secret(cookie.Value))
+}
 
 // Renew gives the session, of which a factor was just proven, a new id.
 func (v *Visitor) Renew() error { return v.renew() }

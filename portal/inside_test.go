@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -89,6 +90,21 @@ func TestInsideByAnIdentityProvider(t *testing.T) {
 	b.post("/saml/idp/acs", answer...).wants(t, "the answer", http.StatusSeeOther, "/")
 	b.get("/secrets").wants(t, "inside", http.StatusOK, "ann at /secrets")
 	b.post("/saml/idp/acs", answer...).wants(t, "the answer again", http.StatusForbidden, "could not be trusted")
+}
+
+// Who wanted to a page before they went to an identity provider comes there, whatever the address says to which they come back;
+// and to nothing but a page of the door.
+func TestInsideLeadsBackFromAnIdentityProvider(t *testing.T) {
+	users, admins := withInside(t)
+	admins.portal.Flow = users.flow(authn.Provider{ID: "idp", Label: "Partner login", Redirect: users.idp}).Strict("admin")
+	for wanted, comes := range map[string]string{"/secrets": "/secrets?begun=1", "https://evil.example/": "/?begun=1", "/elsewhere": "/?begun=1", "": "/?begun=1"} {
+		b := admins.browser()
+		b.post("/login/begin?return="+url.QueryEscape(wanted), "provider", "idp").wants(t, "sent away", http.StatusOK)
+		p := b.post("/saml/idp/acs", "SAMLResponse", "x", "RelayState", users.idp.asked.State)
+		if p.status != http.StatusSeeOther || p.location != comes {
+			t.Errorf("who wanted %q comes to %d %q", wanted, p.status, p.location)
+		}
+	}
 }
 
 // A session of one door is worth nothing at the other, under neither cookie's name; and both can be on one host.

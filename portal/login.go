@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -91,6 +92,8 @@ func (v *visit) signIn() error {
 		v.Notice = v.text("signin.expired")
 	case "again":
 		v.Notice = v.text("signin.again")
+	case "kept":
+		v.Notice = v.text("signin.kept")
 	}
 	return v.showSignIn(http.StatusOK, "")
 }
@@ -170,6 +173,7 @@ func (v *visit) begin() error {
 // beginAt sends the browser away with a page of ours, not with a redirect: a policy that lets forms post only to us would
 // also hold for redirects that follow a form.
 func (v *visit) beginAt(c authn.Choice) error {
+	v.Returns = v.returns
 	handle, to, err := v.Flow.Begin(v.r.Context(), v.Visit, c.ID)
 	if err != nil {
 		return err
@@ -239,6 +243,7 @@ func (v *visit) finish() error {
 	if err := v.enter(result, login); err != nil {
 		return err
 	}
+	v.returns = cmp.Or(v.returns, login.Returns)
 	return v.goTo(v.returnTo(), append(v.returnQuery(), begun, "1")...)
 }
 
