@@ -198,6 +198,7 @@ func (b *bench) questions() []question {
 		from := now.Add(-time.Duration(n%max(1, b.auditRows-int(long.Seconds()))) * time.Second).Add(-long)
 		return "&from=" + from.UTC().Format(time.RFC3339) + "&until=" + from.Add(long).UTC().Format(time.RFC3339)
 	}
+	scarce := base64.RawURLEncoding.EncodeToString([]byte(username(b.scarce())))
 	return []question{
 		{"IT users, first page", to("/users"), `"user00000"`},
 		{"IT users, deep page", func(n int) string {
@@ -206,6 +207,9 @@ func (b *bench) questions() []question {
 		{"IT users, disabled", to("/users?state=disabled"), `"active":false`},
 		{"IT users, unlinked", to("/users?state=unlinked"), `"links":[]`},
 		{"IT users, no factor, test", to("/users?state=no_factor&environment=test"), `"second_factor":false`},
+		{"IT users, unlinked, hardly anybody", to("/users?state=unlinked&cursor=" + scarce), `"users":[`},
+		{"IT users, no factor, test, nobody", to("/users?state=no_factor&environment=test&cursor=" + scarce), `"users":[`},
+		{"IT users, unlinked, no such environment", to("/users?state=unlinked&environment=nowhere"), `"users":[]`},
 		{"IT users, text, a user name", func(n int) string { return "/users?text=" + user(n) }, `"user`},
 		{"IT users, text, how names begin", to("/users?text=magda"), `Magdalena`},
 		{"IT users, text, middle of a word", func(n int) string { return fmt.Sprintf("/users?text=%05d%%40exam", n%b.itUsers) }, ""},

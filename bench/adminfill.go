@@ -17,25 +17,27 @@ import (
 // IT users are user00000 and on, with an id on one or two environments; records come one a second and end now. The
 // statements keep to the order of the tables' keys, or they would take ten times as long.
 const (
-	// fillUsers: one in 50 is disabled, one in 10 of those who are not of the directory has no link, every third has a factor.
+	// fillUsers: one in 50 is disabled. Of those who are not of the directory one in 10 has no link and every third a factor; behind
+	// {scarce} all have both, but for the last one.
 	fillUsers = `
 CREATE TEMP TABLE u AS WITH RECURSIVE c(n) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT n + 1 FROM c WHERE n < {users} - 1)
 	SELECT n, 'K' || SUBSTR(CAST(1000000 + (n * 7919) % {users} AS TEXT), 2) || 'ABCDEFGHIJKLMNOPQRS' AS key,
 	'user' || SUBSTR(CAST(100000 + n AS TEXT), 2) AS name, f.name AS first, l.name AS last FROM c
 	JOIN (SELECT 0 AS i, 'Maria' AS name {first}) f ON f.i = n % 20 JOIN (SELECT 0 AS i, 'Silva' AS name {last}) l ON l.i = n / 20 % 20;
-INSERT INTO it_users (key, username, folded, name, email, active, search)
+INSERT INTO it_users (key, username, folded, name, email, active, places, search)
 	SELECT key, name, name, first || ' ' || last, LOWER(first) || '.' || LOWER(last) || CAST(n AS TEXT) || '@example.test',
 	CASE WHEN n >= {linked} AND n % 50 = 7 THEN 0 ELSE 1 END,
-	name || '
+	CASE n % 2 WHEN 0 THEN {both} ELSE {production} END, name || '
 ' || LOWER(first || ' ' || last) || '
 ' || LOWER(first) || '.' || LOWER(last) || CAST(n AS TEXT) || '@example.test' FROM u ORDER BY key;
 INSERT INTO it_user_ids (it_user, environment, id) SELECT key, 'production', n + 1000 FROM u ORDER BY key;
 INSERT INTO it_user_ids (it_user, environment, id) SELECT key, 'test', n + 1000 FROM u WHERE n % 2 = 0 ORDER BY key;
 INSERT INTO links (provider, subject, it_user, username, since)
-	SELECT 'corp', 's-' || name, key, name, 1700000000000000 FROM u WHERE n >= {linked} AND n % 10 <> 3 ORDER BY name;
+	SELECT 'corp', 's-' || name, key, name, 1700000000000000 FROM u WHERE n >= {linked} AND n <> {users} - 1
+	AND (n % 10 <> 3 OR n >= {scarce}) ORDER BY name;
 INSERT INTO factors (id, it_user, sealed, created, confirmed, last_step, name)
-	SELECT 'F' || key, key, {sealed}, 1700000000000000, 1700000000000000, 0, 'telephone' FROM u WHERE n >= {linked} AND n % 3 = 0
-	ORDER BY key;
+	SELECT 'F' || key, key, {sealed}, 1700000000000000, 1700000000000000, 0, 'telephone' FROM u WHERE n >= {linked} AND n <> {users} - 1
+	AND (n % 3 = 0 OR n >= {scarce}) ORDER BY key;
 DROP TABLE u`
 
 	// fillAudit: 8 of 10 records are granted sign-ins, 1 in 1,000 has kind untrusted, 1 in 100,000 provider partner, 1 in 101 is of
@@ -126,7 +128,10 @@ func (b *bench) fillAdmin(settings string) (err error) {
 		return err
 	}
 	text := strings.NewReplacer("{users}", strconv.Itoa(b.itUsers), "{records}", strconv.Itoa(b.auditRows),
-		"{linked}", strconv.Itoa(b.users), "{end}", strconv.FormatInt(time.Now().UnixMicro(), 10), "{bytes}", d.bytes, "{sealed}", d.mac,
+		"{linked}", strconv.Itoa(b.users), "{scarce}", strconv.Itoa(b.scarce()),
+		"{production}", strconv.FormatInt(store.Place("production"), 10),
+		"{both}", strconv.FormatInt(store.Place("production")|store.Place("test"), 10),
+		"{end}", strconv.FormatInt(time.Now().UnixMicro(), 10), "{bytes}", d.bytes, "{sealed}", d.mac,
 		"{first}", oneOf(firstNames), "{last}", oneOf(lastNames)).Replace(d.before + ";" + fillUsers + ";" + fillAudit + ";" + d.after)
 	for statement := range strings.SplitSeq(text, ";") {
 		began, statement := time.Now(), strings.TrimSpace(statement)
@@ -140,6 +145,9 @@ func (b *bench) fillAdmin(settings string) (err error) {
 	}
 	return nil
 }
+
+// scarce is the first user behind whom hardly anybody lacks a link or a second factor: four of five users are there.
+func (b *bench) scarce() int { return max(b.users, b.itUsers/5) }
 
 // beginChain has the program begin its chain of records behind those that are going to be filled in, which no key has chained.
 func (b *bench) beginChain(db *sql.DB, mac string) error {

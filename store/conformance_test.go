@@ -73,6 +73,8 @@ var conformance = []struct {
 	{"IT users: a recycled name", testRecycledName},
 	{"IT users: page by page, and by state", testUserPages},
 	{"IT users: searched by any part", testUserSearch},
+	{"IT users: those without link or factor", testLacking},
+	{"IT users: links and factors come and go at once", testRacingCounts},
 	{"IT users: two providers, one name", testRacingProviders},
 	{"IT users: racing links", testRacingLinks},
 	{"IT users: management", testManage},
@@ -105,6 +107,8 @@ var besides = map[string]func(t *testing.T, driver, source string, open opener){
 	"IT users from before the search":      testSearchFilled,
 	"audit whose key is lost":              testLostKey,
 	"audit without head after a purge":     testHeadRemovedAfterPurge,
+	"IT users from before the counts":      testLackingFilled,
+	"links and factors written past us":    testLackingPast,
 }
 
 func TestConformance(t *testing.T) {
@@ -146,6 +150,7 @@ func handles(c store.Config) opener {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
+			listsAgree(t, s)
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/idbridge/idbridge/authn"
+	"github.com/idbridge/idbridge/itusers"
 	"github.com/idbridge/idbridge/mfa"
 )
 
@@ -86,3 +87,19 @@ func (s *Store) IndexRows(t testing.TB) (n int) {
 
 // RememberAtOnce is how many users are read ahead in one transaction.
 const RememberAtOnce = rememberAtOnce
+
+// PlanOf is how SQLite finds the users of a list.
+func (s *Store) PlanOf(t *testing.T, f itusers.Filter) (plan string) {
+	query, args := selectKeys(f)
+	err := s.each(t.Context(), `EXPLAIN QUERY PLAN `+query, args, func(scan func(...any) error) error {
+		var skip int
+		var step string
+		err := scan(&skip, &skip, &skip, &step)
+		plan += step + "\n"
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}

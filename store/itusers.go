@@ -17,11 +17,8 @@ var (
 // onEnvironment are the columns of an authn.ITUser; u is it_users and i its id on one environment.
 const onEnvironment = `u.key, u.username, u.active, COALESCE(i.id, 0), ` + enrolled
 
-// enrolled and linked tell whether user u has a second factor, and any link.
-const (
-	enrolled = `EXISTS (SELECT 1 FROM factors f WHERE f.it_user = u.key AND f.confirmed > 0)`
-	linked   = `EXISTS (SELECT 1 FROM links l WHERE l.it_user = u.key)`
-)
+// enrolled tells whether user u has a second factor.
+const enrolled = `EXISTS (SELECT 1 FROM factors f WHERE f.it_user = u.key AND f.confirmed > 0)`
 
 // FindLinked implements itusers.Finder. It is on the path of every sign-in: one statement, all of it by key, or none.
 func (s *Store) FindLinked(ctx context.Context, provider, subject, environment string) (authn.ITUser, error) {
@@ -131,15 +128,11 @@ func (s *Store) Users(ctx context.Context, f itusers.Filter) ([]itusers.User, er
 	return selectUsers(ctx, s, f)
 }
 
-// CountUsers counts IT users, for an overview. Those without something are those who are active, less all who have it, and those of
-// them who are not active: nobody but these few is looked up.
+// CountUsers counts IT users, for an overview.
 func (s *Store) CountUsers(ctx context.Context) (c itusers.Counts, err error) {
-	const query = `SELECT a.users, a.inactive,
-		a.users - a.inactive - (SELECT COUNT(DISTINCT it_user) FROM links)
-			+ (SELECT COUNT(*) FROM it_users u WHERE u.active = 0 AND ` + linked + `),
-		a.users - a.inactive - (SELECT COUNT(DISTINCT it_user) FROM factors WHERE confirmed > 0)
-			+ (SELECT COUNT(*) FROM it_users u WHERE u.active = 0 AND ` + enrolled + `)
-		FROM (SELECT COUNT(*) AS users, COALESCE(SUM(1 - active), 0) AS inactive FROM it_users) a`
+	const query = `SELECT COUNT(*), COUNT(CASE WHEN u.active = 0 THEN 1 END),
+		COUNT(CASE WHEN u.active = 1 AND ` + lacksLink + ` THEN 1 END), COUNT(CASE WHEN u.active = 1 AND ` + lacksFactor + ` THEN 1 END)
+		FROM it_users u`
 	_, err = s.get(ctx, query, nil, &c.All, &c.Inactive, &c.Unlinked, &c.NoFactor)
 	return c, err
 }

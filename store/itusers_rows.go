@@ -85,6 +85,7 @@ func selectKeys(f itusers.Filter) (query string, args []any) {
 		and(`u.search LIKE $ ESCAPE '\'`, containing(f.Text))
 	}
 	if f.Environment != "" {
+		and(`(u.places & $) <> 0`, Place(f.Environment))
 		and(`EXISTS (SELECT 1 FROM it_user_ids i WHERE i.it_user = u.key AND i.environment = $)`, f.Environment)
 	}
 	if f.ID != 0 {
@@ -102,10 +103,10 @@ func selectKeys(f itusers.Filter) (query string, args []any) {
 		all = append(all, `u.active = 1`)
 	}
 	if f.NoFactor {
-		all = append(all, `NOT `+enrolled)
+		all = append(all, lacksFactor)
 	}
 	if f.Unlinked {
-		all = append(all, `NOT `+linked)
+		all = append(all, lacksLink)
 	}
 	query = `SELECT u.key FROM it_users u WHERE ` + strings.Join(all, ` AND `)
 	if f.Limit > 0 {
@@ -156,15 +157,15 @@ func putUsers(ctx context.Context, tx *tx, users []itusers.User) error {
 			disabled = append(disabled, u.Key)
 		}
 		rows = append(rows, u.Key, authn.FoldName(u.Username), u.Username, u.Name, u.Email, flag(u.Active),
-			searched(u.Username, u.Name, u.Email))
+			searched(u.Username, u.Name, u.Email), places(u.IDs))
 		keys = append(keys, u.Key)
 		for _, environment := range slices.Sorted(maps.Keys(u.IDs)) {
 			ids = append(ids, u.Key, environment, u.IDs[environment])
 		}
 	}
-	err := inBatches(ctx, tx, rows, 7, `INSERT INTO it_users (key, folded, username, name, email, active, search) VALUES `,
+	err := inBatches(ctx, tx, rows, 8, `INSERT INTO it_users (key, folded, username, name, email, active, search, places) VALUES `,
 		` ON CONFLICT (key) DO UPDATE SET folded = excluded.folded, username = excluded.username, name = excluded.name,
-		email = excluded.email, active = excluded.active, search = excluded.search`)
+		email = excluded.email, active = excluded.active, search = excluded.search, places = excluded.places`)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, options ...
 	if dialect == goose.DialectSQLite3 {
 		files = sqliteFiles{files}
 	}
-	options = append(options, goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(fillSearch))
+	options = append(options, goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(fillSearch, fillLists(dialect)))
 	p, err := goose.NewProvider(dialect, db, files, options...)
 	if err != nil {
 		return err
