@@ -80,7 +80,12 @@ func (b *bench) adminWith(name, settings string) (all []goal, err error) {
 	if a.profile != "" {
 		a.profile += "." + strings.ToLower(name)
 	}
-	defer func() { err = errors.Join(err, a.clean()) }()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w\nthe bridge's last words:\n%s", err, a.lastWords())
+		}
+		err = errors.Join(err, a.clean())
+	}()
 	visitor, err := a.prepareAdmin(name, settings)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/idbridge/idbridge/store"
@@ -143,6 +144,7 @@ func (b *bench) fillAdmin(settings string) (err error) {
 			fmt.Fprintf(os.Stderr, "  %s: %s\n", strings.TrimSpace(what), took.Round(100*time.Millisecond))
 		}
 	}
+	syscall.Sync() // or the first commits of the measurements would wait for gigabytes to be written
 	return nil
 }
 

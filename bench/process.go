@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,6 +63,16 @@ func isReady(client *http.Client, url string) bool {
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	_ = p.cmd.Wait() // a non-zero exit was a signal of ours
+}
+
+// lastWords are the last lines of the bridge's log.
+func (b *bench) lastWords() string {
+	text, err := os.ReadFile(filepath.Join(b.dir, "idbridge.log"))
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-10):], "")
 }
 
 // cpu is the processor time used so far, user and system.
