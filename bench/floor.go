@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/idbridge/idbridge/testenv"
 )
 
 // floor is the least that any server in Go has to do for a sign-in, in a process of its own: net/http takes the call,
@@ -44,23 +46,13 @@ type floorConfig struct {
 	Search                                                       bool // or the DN is known already
 }
 
-// floor runs a load of sign-ins against that server.
-func (b *bench) floor(l load, search bool) (o outcome, err error) {
-	p, err := b.startFloor(search)
-	if err != nil {
-		return o, err
-	}
-	defer p.stop()
-	before := p.cpu()
-	o, err = l.run(b.floorDoor().signIns)
-	o.cpu = p.cpu() - before
-	return o, err
-}
-
-func (b *bench) startFloor(search bool) (*process, error) {
+// startFloor starts that server, and tells where it listens: for the same requests as idbridge.
+func (b *bench) startFloor(search bool) (*process, door, error) {
+	at := b.door
+	at.address = fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(b))
 	d, file := b.slapd, filepath.Join(b.dir, "floor.json")
 	config, err := json.Marshal(floorConfig{
-		Address: b.floorAddress, Journal: filepath.Join(b.dir, "floor.journal"), Search: search, URL: d.url, BaseDN: d.baseDN,
+		Address: at.address, Journal: filepath.Join(b.dir, "floor.journal"), Search: search, URL: d.url, BaseDN: d.baseDN,
 		PeopleDN: d.peopleDN, BindDN: d.bindDN, BindPassword: d.bindPassword, CA: d.caFile, RDN: d.rdn, Filter: d.filter,
 	})
 	if err == nil {
@@ -68,27 +60,20 @@ func (b *bench) startFloor(search bool) (*process, error) {
 	}
 	self, noSelf := os.Executable()
 	if err := errors.Join(err, noSelf); err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	cmd := exec.Command(self, "-floor", file)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	p := &process{cmd: cmd}
-	if err := b.floorDoor().wait(); err != nil {
+	if err := at.wait(); err != nil {
 		p.stop()
-		return nil, err
+		return nil, at, err
 	}
-	return p, nil
-}
-
-// floorDoor is where the server listens: beside idbridge, with the same requests.
-func (b *bench) floorDoor() door {
-	d := b.door
-	d.address = b.floorAddress
-	return d
+	return p, at, nil
 }
 
 // wait returns once somebody listens.

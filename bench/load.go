@@ -19,7 +19,8 @@ type outcome struct {
 	done     int
 	took     time.Duration
 	p50, p99 time.Duration
-	cpu      time.Duration // of the measured process; 0 when there is none
+	latency  []time.Duration // of each attempt, sorted
+	cpu      time.Duration   // of the measured process; 0 when there is none
 }
 
 func (o outcome) perSecond() float64 { return float64(o.done) / o.took.Seconds() }
@@ -32,17 +33,38 @@ type load struct {
 	first   int // the users are those from this number on
 }
 
-// run lets the callers work, each taking the next user, and measures every attempt. The first error ends it.
+// run lets callers of its own work.
 func (l load) run(dial func() (caller, error)) (outcome, error) {
-	callers := make([]caller, l.callers)
-	for i := range callers {
+	callers, err := l.hire(dial)
+	defer callers.dismiss()
+	if err != nil {
+		return outcome{}, err
+	}
+	return l.work(callers)
+}
+
+// crew are the callers of a load.
+type crew []caller
+
+func (l load) hire(dial func() (caller, error)) (all crew, err error) {
+	for range l.callers {
 		c, err := dial()
 		if err != nil {
-			return outcome{}, err
+			return all, err
 		}
-		defer c.close()
-		callers[i] = c
+		all = append(all, c)
 	}
+	return all, nil
+}
+
+func (all crew) dismiss() {
+	for _, c := range all {
+		c.close()
+	}
+}
+
+// work lets the callers work, each taking the next user, and measures every attempt. The first error ends it.
+func (l load) work(callers crew) (outcome, error) {
 	var (
 		next    atomic.Int64
 		failed  atomic.Pointer[error]
@@ -86,16 +108,16 @@ func (l load) over(n int, began time.Time) bool {
 func summarise(latency [][]time.Duration, took time.Duration) outcome {
 	all := slices.Concat(latency...)
 	slices.Sort(all)
-	o := outcome{done: len(all), took: took}
+	o := outcome{done: len(all), took: took, latency: all}
 	if len(all) > 0 {
 		o.p50, o.p99 = all[len(all)/2], all[len(all)*99/100]
 	}
 	return o
 }
 
-// add joins passes of the same load; the percentiles are the worst pass's.
+// add joins parts of the same load.
 func (o outcome) add(p outcome) outcome {
-	return outcome{
-		done: o.done + p.done, took: o.took + p.took, cpu: o.cpu + p.cpu, p50: max(o.p50, p.p50), p99: max(o.p99, p.p99),
-	}
+	sum := summarise([][]time.Duration{o.latency, p.latency}, o.took+p.took)
+	sum.cpu = o.cpu + p.cpu
+	return sum
 }

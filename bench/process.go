@@ -75,8 +75,25 @@ func (b *bench) lastWords() string {
 	return strings.Join(lines[max(0, len(lines)-10):], "")
 }
 
-// cpu is the processor time used so far, user and system.
+// signal sends a signal to a process that is not this one.
+func (p *process) signal(s syscall.Signal) error {
+	if p == nil {
+		return nil
+	}
+	return p.cmd.Process.Signal(s)
+}
+
+// end stops a process that may stand still.
+func (p *process) end() {
+	_ = p.signal(syscall.SIGCONT) // it has ended if it cannot be told
+	p.stop()
+}
+
+// cpu is the processor time used so far, user and system; without a process, that of this one.
 func (p *process) cpu() time.Duration {
+	if p == nil {
+		return ownCPU()
+	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {
 		return 0

@@ -26,8 +26,6 @@ type bench struct {
 	config    string
 	readyz    string
 
-	floorAddress string
-
 	portalTLS *tls.Config // of who visits the portal
 
 	memory float64       // peak resident set of any bridge, MiB
@@ -96,7 +94,6 @@ func (b *bench) writeFiles() {
 		address: fmt.Sprintf("127.0.0.1:%d", listen), path: "/IDBridge/OSPlatformAuthentication.asmx",
 		user: "production", secret: strings.Repeat("bench-secret-", 4),
 	}
-	b.floorAddress = fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(b))
 	b.readyz = fmt.Sprintf("http://127.0.0.1:%d/readyz", metrics)
 	b.config = filepath.Join(b.dir, "idbridge.yaml")
 	b.write("master.key", b.command(b.binary, "keys", "generate"))
