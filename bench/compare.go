@@ -89,7 +89,7 @@ func (t *track) take(n int) error {
 	before := t.process.cpu()
 	o, err := t.turn(n).work(t.callers)
 	o.cpu = t.process.cpu() - before
-	t.outcome = t.outcome.add(o)
+	t.outcome = t.add(o)
 	return errors.Join(err, t.process.signal(syscall.SIGSTOP))
 }
 
