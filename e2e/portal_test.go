@@ -181,7 +181,7 @@ func (j *journey) makeAToken() {
 		j.t.Fatalf("the token is %q", j.token)
 	}
 	p.Press("[data-copy=token]")
-	p.Wait("[data-copy=token].done")
+	p.Wait("#said:not(:empty)")
 	var copied string
 	p.Eval(`navigator.clipboard.readText()`, &copied)
 	if copied != j.token {
