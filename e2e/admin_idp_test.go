@@ -103,6 +103,7 @@ func (s *samlDoor) goesOnAfterSigningIn(admins *door) {
 	admins.at(s.p, "/resume", "Edit bob")
 	s.p.Open(admins.url + "/resume") // again: what was seen on the way is not its own
 	s.p.Sound("resume", 60<<10)
+	s.p.Screenshot("admin/resume")
 	if shown := s.p.Text("dl.facts"); !strings.Contains(shown, typed) {
 		s.t.Errorf("it shows %q", shown)
 	}
