@@ -120,13 +120,10 @@ func (d *Directory) Exchange(ctx context.Context, dn, attribute string, old, nex
 }
 
 // Recall returns the account that Remember was told for the very same spelling of a name within the last cache_ttl.
-func (d *Directory) Recall(name string) (authn.Account, bool) {
-	a, ok := d.d.cache.find(name)
-	return withOwnGroups(a), ok
-}
+func (d *Directory) Recall(name string) (authn.Account, bool) { return d.d.cache.find(name) }
 
 // Remember keeps an account under a name.
-func (d *Directory) Remember(name string, a authn.Account) { d.d.cache.add(name, withOwnGroups(a)) }
+func (d *Directory) Remember(name string, a authn.Account) { d.d.cache.add(name, a) }
 
 // Forget makes the account be searched anew, under whichever name.
 func (d *Directory) Forget(a authn.Account) { d.d.cache.drop(a) }

@@ -9,7 +9,6 @@ package ldap
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -64,7 +63,7 @@ func open(id string, cfg Config) (*directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{id: id, config: cfg, cache: newCache(cfg.CacheTTL)}
+	d := &directory{id: id, config: cfg, cache: newCache(id, cfg.CacheTTL)}
 	d.base, _ = goldap.ParseDN(cfg.BaseDN) // prepare has parsed it
 	a := cfg.Attributes
 	d.wanted = []string{a.Subject, a.Username, a.Name, a.Email}
@@ -88,20 +87,14 @@ func (d *directory) Find(ctx context.Context, username string) (authn.Account, e
 		return authn.Account{}, d.by(err)
 	}
 	if a, ok := d.cache.find(username); ok {
-		return withOwnGroups(a), nil
+		return a, nil
 	}
 	a, err := d.search(ctx, username)
 	if err != nil {
 		return authn.Account{}, d.by(err)
 	}
 	d.cache.add(username, a)
-	return withOwnGroups(a), nil
-}
-
-// withOwnGroups keeps a caller from changing what the cache holds.
-func withOwnGroups(a authn.Account) authn.Account {
-	a.Groups = slices.Clone(a.Groups)
-	return a
+	return a, nil
 }
 
 // checkName refuses what a directory's matching rules may read as another name: they skip spaces at the ends, and what
@@ -144,7 +137,7 @@ func (d *directory) Verify(ctx context.Context, account authn.Account, password 
 	if err := d.settle(ctx, account, d.bind(ctx, account.Ref, password)); err != nil {
 		return authn.Identity{}, d.by(err)
 	}
-	id := withOwnGroups(account).Identity
+	id := account.Identity
 	id.Factors = []string{authn.FactorPassword}
 	return id, nil
 }
