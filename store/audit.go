@@ -32,30 +32,68 @@ const (
 		VALUES ('head', $1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id,
 		seq = excluded.seq, mac = excluded.mac, purged_seq = excluded.purged_seq, purged_mac = excluded.purged_mac,
 		seal = excluded.seal`
+	// For a head that is known: it changes nothing where the head is another one by now, or was tampered with.
+	moveAuditHead = `UPDATE audit_head SET key_id = $1, seq = $2, mac = $3, purged_seq = $4, purged_mac = $5, seal = $6
+		WHERE name = 'head' AND key_id = $7 AND seq = $8 AND mac = $9 AND purged_seq = $10 AND purged_mac = $11 AND seal = $12`
 )
 
-// auditInserts are statements for 16, 4 and 1 records: few texts to keep prepared, few statements for a batch.
-var auditInserts = newBulk("INSERT INTO audit ("+auditColumns+") VALUES ", auditWidth, "", 16, 4, 1)
+// auditInserts are statements for that many records: few texts to keep prepared, few statements for a batch.
+var auditInserts = newBulk("INSERT INTO audit ("+auditColumns+") VALUES ", auditWidth, "", 16, 8, 4, 2, 1)
 
 // AppendAudit implements audit.Chain.
 func (s *Store) AppendAudit(ctx context.Context, link func(audit.Head) ([]audit.Row, audit.Head, error)) error {
-	return s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) error {
-		if err := t.lock(ctx, "audit"); err != nil {
+	var head audit.Head
+	err := s.writeTelling(ctx, nothing, func(ctx context.Context, t *tx) (err error) {
+		if err = t.lock(ctx, "audit"); err != nil {
 			return err
 		}
-		head, err := auditHead(ctx, t)
-		if err != nil {
-			return err
+		if last := s.auditHead.Load(); last != nil {
+			var goesOn bool
+			if head, goesOn, err = goOnFrom(ctx, t, *last, link); err != nil || goesOn {
+				return err
+			}
 		}
-		rows, head, err := link(head)
-		if err != nil {
-			return err
-		}
-		if err := insertAudit(ctx, t, rows); err != nil {
-			return err
-		}
-		return putAuditHead(ctx, t, head)
+		head, err = appendAudit(ctx, t, link)
+		return err
 	})
+	if err == nil {
+		s.auditHead.Store(&head)
+	}
+	return err
+}
+
+// goOnFrom appends behind the head that this process left last. goesOn is false, and nothing was written, where that is not
+// the head any more.
+func goOnFrom(
+	ctx context.Context, t *tx, last audit.Head, link func(audit.Head) ([]audit.Row, audit.Head, error),
+) (head audit.Head, goesOn bool, err error) {
+	rows, head, refused := link(last)
+	if refused != nil {
+		return head, false, nil //nolint:nilerr // the head that is there decides
+	}
+	n, err := t.exec(ctx, moveAuditHead, append(headValues(head), headValues(last)...)...)
+	if err != nil || n == 0 {
+		return head, false, err
+	}
+	return head, true, insertAudit(ctx, t, rows)
+}
+
+// appendAudit appends behind the head that is there.
+func appendAudit(
+	ctx context.Context, t *tx, link func(audit.Head) ([]audit.Row, audit.Head, error),
+) (audit.Head, error) {
+	head, err := auditHead(ctx, t)
+	if err != nil {
+		return head, err
+	}
+	rows, head, err := link(head)
+	if err != nil {
+		return head, err
+	}
+	if err := insertAudit(ctx, t, rows); err != nil {
+		return head, err
+	}
+	return head, putAuditHead(ctx, t, head)
 }
 
 func insertAudit(ctx context.Context, t *tx, rows []audit.Row) error {
@@ -77,9 +115,12 @@ func auditHead(ctx context.Context, from getter) (h audit.Head, err error) {
 }
 
 func putAuditHead(ctx context.Context, t *tx, h audit.Head) error {
-	_, err := t.exec(ctx, updateAuditHead, notNull(h.KeyID), h.Seq, notNull(h.MAC), h.PurgedSeq, notNull(h.PurgedMAC),
-		notNull(h.Seal))
+	_, err := t.exec(ctx, updateAuditHead, headValues(h)...)
 	return err
+}
+
+func headValues(h audit.Head) []any {
+	return []any{notNull(h.KeyID), h.Seq, notNull(h.MAC), h.PurgedSeq, notNull(h.PurgedMAC), notNull(h.Seal)}
 }
 
 func notNull(b []byte) []byte {

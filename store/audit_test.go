@@ -185,15 +185,17 @@ func testTampering(t *testing.T, driver, source string, open opener) {
 	for _, c := range tampering {
 		run(t, db, c.sql)
 		wantBroken(t, c.name, s, auditKey, c.reason, c.seq)
+		if c.reason == audit.HeadChanged || c.reason == audit.WrongKey {
+			err := auditLog(t, s).Event(t.Context(), audit.Record{Time: time.Now()})
+			if authn.ReasonOf(err) != c.reason {
+				t.Errorf("%s: the forged head was continued: %v", c.name, err)
+			}
+		}
 		run(t, db, restoreAudit)
 	}
 	wantBroken(t, "wrong key", s, bytes.Repeat([]byte{8}, 32), audit.WrongKey, 0)
 	if v, err := audit.Verify(t.Context(), s, auditKey, nil); err != nil || v.Records != 10 {
 		t.Errorf("put back as it was: %+v, %v", v, err)
-	}
-	run(t, db, tampering[7].sql)
-	if err := auditLog(t, s).Event(t.Context(), audit.Record{Time: time.Now()}); authn.ReasonOf(err) != audit.HeadChanged {
-		t.Errorf("a forged head was continued: %v", err)
 	}
 }
 

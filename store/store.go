@@ -23,8 +23,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/idbridge/idbridge/audit"
 	"github.com/idbridge/idbridge/authn"
 )
 
@@ -55,6 +57,8 @@ type Store struct {
 	stmts  sync.Map // query text → *sql.Stmt of db; SQLite only, pgx keeps statements by itself
 	writer *writer  // SQLite only
 	cache  *cache   // SQLite only, and may be nil there
+
+	auditHead atomic.Pointer[audit.Head] // as this process left it last; others may have moved it since
 }
 
 // Open connects, and brings the tables up to this program's version. Several processes may do so at once.
