@@ -475,3 +475,32 @@ func TestOldTLSIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestHolds judges names that a server might give an entry, so that it passes for one of ours.
+func TestHolds(t *testing.T) {
+	const base = "dc=example,dc=test"
+	for _, c := range []struct {
+		base, name string
+		want       bool
+	}{
+		{base, "uid=a,ou=people,dc=example,dc=test", true},
+		{base, "UID=a, DC=Example, dc=TEST", true},
+		{base, `cn=a\, b,dc=example,dc=test`, true},
+		{base, `cn=a\,dc=example,dc=test`, false},
+		{base, `cn="a,dc=example,dc=test`, false},
+		{base, "uid=a,dc=test", false},
+		{base, "uid=a,xdc=example,dc=test", false},
+		{base, ",dc=example,dc=test", false},
+		{base, "nobody,dc=example,dc=test", false},
+		{base, base, true},
+		{base, "", false},
+		{"", "uid=a,dc=test", true},
+		{"", "uid=a,", false},
+	} {
+		d := &directory{config: Config{BaseDN: c.base}}
+		d.base, _ = goldap.ParseDN(c.base)
+		if got := d.holds(c.name); got != c.want {
+			t.Errorf("%q under %q: %t", c.name, c.base, got)
+		}
+	}
+}

@@ -114,12 +114,23 @@ func (d *directory) find(
 		return nil, err
 	}
 	for _, e := range result.Entries {
-		if dn, err := goldap.ParseDN(e.DN); err != nil || !within(d.base, dn) {
+		if !d.holds(e.DN) {
 			return nil, authn.Errorf(authn.Unavailable, reasonBadAnswer, "%s answered with an entry %q that is not under base_dn",
 				c.server.url, e.DN)
 		}
 	}
 	return result.Entries, nil
+}
+
+// holds tells whether an entry of that name is under base_dn. Where the name ends just as base_dn is written, and nothing
+// before that could make its comma part of a value, there is no need to take it apart.
+func (d *directory) holds(name string) bool {
+	before, ok := strings.CutSuffix(name, ","+d.config.BaseDN)
+	if ok && d.config.BaseDN != "" && strings.Contains(before, "=") && !strings.ContainsAny(before, `\"`) {
+		return true
+	}
+	dn, err := goldap.ParseDN(name)
+	return err == nil && within(d.base, dn)
 }
 
 func within(base, dn *goldap.DN) bool {
