@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 )
 
@@ -27,6 +28,7 @@ func version() string {
 }
 
 func main() {
+	restLonger(slices.Contains(os.Args[1:], "serve"))
 	ctx, end := context.WithCancel(context.Background())
 	go obey(end)
 	os.Exit(Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+const (
+	// timerSlack is how late the kernel may wake a thread of serve that sleeps. Timers of idbridge are for milliseconds and
+	// more, and all refusals are late alike.
+	timerSlack = time.Millisecond
+	// usualSlack is what a process has for which nobody has set another one.
+	usualSlack = 50 * time.Microsecond
+
+	setTimerSlack, getTimerSlack = 29, 30 // prctl(2)
+)
+
+// init keeps main on the first thread: what is begun anew there has also what its starter has set for that thread, such as
+// the signal for the starter's death.
+func init() { runtime.LockOSThread() }
+
+// restLonger begins the program anew, as the same process, with a coarser timer slack.
+//
+// While threads are in system calls that take long, as each flush of the audit does, Go's monitor thread sleeps for 20 µs
+// at a time, and in a virtual machine waking up costs as much: at full load that was a tenth to a fifth of our processor
+// time (docs/performance.md). A thread has its slack from the one that made it, and Go makes that thread before it runs
+// the first line of ours; so the slack has to be there before the program is.
+//
+// Whoever has set another slack (systemd: TimerSlackNSec) keeps theirs. Where it cannot be set, everything works as well,
+// at a higher cost.
+func restLonger(wanted bool) {
+	defer runtime.UnlockOSThread()
+	if !wanted {
+		return
+	}
+	slack, _, failed := syscall.RawSyscall(syscall.SYS_PRCTL, getTimerSlack, 0, 0)
+	if failed != 0 || time.Duration(slack) != usualSlack {
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return
+	}
+	if _, _, failed = syscall.RawSyscall(syscall.SYS_PRCTL, setTimerSlack, uintptr(timerSlack), 0); failed == 0 {
+		_ = syscall.Exec(self, os.Args, os.Environ()) // returns only when it failed
+	}
+}

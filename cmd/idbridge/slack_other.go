@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// restLonger is for Linux.
+func restLonger(bool) {}
