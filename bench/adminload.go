@@ -62,7 +62,8 @@ func (p pair) ratio() float64 { return p.own.perSecond() / p.reference.perSecond
 // slowed prints both, and is the goal.
 func slowed(what string, without, with pair) goal {
 	table(os.Stdout, what+"; reference: another bridge, in turns with it", []row{
-		{"without", without.own}, {"reference", without.reference}, {"with", with.own}, {"reference", with.reference}}, "without")
+		{name: "without", outcome: without.own}, {name: "reference", outcome: without.reference},
+		{name: "with", outcome: with.own}, {name: "reference", outcome: with.reference}}, "without")
 	return goal{"slower, %: " + what, 100 * (1 - with.ratio()/without.ratio()), besides, true}
 }
 

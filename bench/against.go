@@ -11,7 +11,7 @@ import (
 
 const (
 	// turn is how many sign-ins a build has until it is the other one's turn, with the cache cold.
-	turn = 500
+	turn = 1000
 	// turnTime is the same with the cache warm.
 	turnTime = time.Second / 2
 	// passes is how often each load is compared: how far the ratios lie apart says what they are worth.
@@ -73,7 +73,7 @@ func (b *bench) inTurns(other *bench, callers, pass int) error {
 		pair
 	}{{"cold", cold}, {"warm", warm}} {
 		title := fmt.Sprintf("%d callers, cache %s, pass %d", callers, p.name, pass)
-		table(os.Stdout, title, []row{{"this", p.own}, {"other", p.reference}}, "other")
+		table(os.Stdout, title, []row{{name: "this", outcome: p.own}, {name: "other", outcome: p.reference}}, "other")
 		fmt.Printf("processor time of this ÷ other: %.3f; resident %.1f and %.1f MiB\n",
 			p.own.cpuPerThousand()/p.reference.cpuPerThousand(), b.memory, other.memory)
 	}

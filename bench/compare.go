@@ -37,9 +37,12 @@ func (b *bench) compare(callers int) ([]goal, error) {
 	defer binding.end()
 	turns := max(1, b.users/turn)
 	timed := func(int) load { return load{callers: callers, runFor: b.runFor / time.Duration(turns), users: b.users} }
+	// While a bridge stands still its cache ages, and an account that was not confirmed for 10 s is read again: beside the warm load
+	// go-ldap has turns of a quarter of the time, or users would come again half as often as in a load without turns.
+	short := func(n int) load { l := timed(n); l.runFor /= 4; return l }
 	once := func(n int) load { return load{callers: callers, users: turn, first: n * turn} }
 	raw := track{row: row{name: rawSearchBindRow}, turn: timed, dial: b.slapd.rawSearchBind}
-	rawAgain := raw
+	rawAgain := track{row: row{name: rawSearchBindRow}, turn: short, dial: b.slapd.rawSearchBind}
 	cold := track{row: row{name: "idbridge, cache cold"}, turn: once, dial: b.door.signIns, process: b.bridge}
 	warm := track{row: row{name: "idbridge, cache warm"}, turn: timed, dial: b.door.signIns, process: b.bridge}
 	all := []*track{
@@ -50,7 +53,7 @@ func (b *bench) compare(callers int) ([]goal, error) {
 	title := fmt.Sprintf("%d callers, %d users", callers, b.users)
 	err = errors.Join(takeTurns(title+", cache cold", turns, all), takeTurns(title+", cache warm", turns, []*track{&rawAgain, &warm}))
 	b.memory = max(b.memory, b.bridge.memory())
-	return ratios(callers, raw.outcome, cold.outcome, rawAgain.outcome, warm.outcome), err
+	return ratios(callers, raw.row, cold.row, rawAgain.row, warm.row), err
 }
 
 // takeTurns lets the loads take turns, and prints them side by side.
@@ -89,11 +92,11 @@ func (t *track) take(n int) error {
 	before := t.process.cpu()
 	o, err := t.turn(n).work(t.callers)
 	o.cpu = t.process.cpu() - before
-	t.outcome = t.add(o)
+	t.outcome, t.rates = t.add(o), append(t.rates, o.steady)
 	return errors.Join(err, t.process.signal(syscall.SIGSTOP))
 }
 
-func ratios(callers int, raw, cold, rawAgain, warm outcome) []goal {
+func ratios(callers int, raw, cold, rawAgain, warm row) []goal {
 	at := fmt.Sprintf(", %d callers", callers)
 	all := []goal{
 		{"cold ÷ raw search+bind" + at, cold.perSecond() / raw.perSecond(), 0.6, false},

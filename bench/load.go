@@ -21,6 +21,7 @@ type outcome struct {
 	p50, p99 time.Duration
 	latency  []time.Duration // of each attempt, sorted
 	cpu      time.Duration   // of the measured process; 0 when there is none
+	steady   float64         // attempts a second while all callers were at work: neither the first moment nor the last ones
 }
 
 func (o outcome) perSecond() float64 { return float64(o.done) / o.took.Seconds() }
@@ -70,6 +71,8 @@ func (l load) work(callers crew) (outcome, error) {
 		failed  atomic.Pointer[error]
 		wg      sync.WaitGroup
 		latency = make([][]time.Duration, l.callers)
+		ended   = make([][]time.Duration, l.callers) // each attempt, since the beginning
+		idle    = make([]time.Duration, l.callers)   // when a caller found nothing left to do
 		began   = time.Now()
 	)
 	for i, c := range callers {
@@ -77,6 +80,7 @@ func (l load) work(callers crew) (outcome, error) {
 			for failed.Load() == nil {
 				n := int(next.Add(1) - 1)
 				if l.over(n, began) {
+					idle[i] = time.Since(began)
 					return
 				}
 				at := time.Now()
@@ -87,11 +91,13 @@ func (l load) work(callers crew) (outcome, error) {
 					return
 				}
 				latency[i] = append(latency[i], time.Since(at))
+				ended[i] = append(ended[i], time.Since(began))
 			}
 		})
 	}
 	wg.Wait()
 	o := summarise(latency, time.Since(began))
+	o.steady = steady(slices.Concat(ended...), slices.Min(idle))
 	if err := failed.Load(); err != nil {
 		return o, *err
 	}
@@ -103,6 +109,24 @@ func (l load) over(n int, began time.Time) bool {
 		return n >= l.users
 	}
 	return time.Since(began) >= l.runFor
+}
+
+// settling is how long callers may take until they are spread evenly over what they wait for.
+const settling = 50 * time.Millisecond
+
+// steady is how many attempts a second ended between settling and the moment at which the first caller had nothing left to do. A
+// load that is hardly longer than settling counts as a whole.
+func steady(ended []time.Duration, until time.Duration) float64 {
+	if until < 2*settling {
+		return float64(len(ended)) / until.Seconds()
+	}
+	n := 0
+	for _, at := range ended {
+		if at > settling && at <= until {
+			n++
+		}
+	}
+	return float64(n) / (until - settling).Seconds()
 }
 
 func summarise(latency [][]time.Duration, took time.Duration) outcome {

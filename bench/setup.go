@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/idbridge/idbridge/testenv"
@@ -56,6 +57,7 @@ func (b *bench) prepare() (err error) {
 	}
 	fmt.Fprintln(os.Stderr, "linking every user once ...")
 	_, err = load{callers: 16, users: b.users}.run(b.door.signIns)
+	syscall.Sync() // what was built and filled in is not written while others wait for the disk
 	return err
 }
 

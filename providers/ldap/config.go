@@ -23,7 +23,7 @@ const (
 	DefaultDialTimeout    = 5 * time.Second
 	DefaultRequestTimeout = 10 * time.Second
 	DefaultCacheTTL       = 120 * time.Second
-	DefaultSearchPool     = 4
+	DefaultSearchPool     = 16
 	DefaultBindPool       = 16
 )
 
@@ -52,7 +52,7 @@ type Config struct {
 
 	DialTimeout    time.Duration `yaml:"dial_timeout" doc:"to connect, with TLS; default 5s"`
 	RequestTimeout time.Duration `yaml:"request_timeout" doc:"for one answer of a server; default 10s"`
-	SearchPool     int           `yaml:"search_pool" doc:"connections per server for searches; default 4"`
+	SearchPool     int           `yaml:"search_pool" doc:"connections per server for searches; default 16"`
 	BindPool       int           `yaml:"bind_pool" doc:"connections per server for users' binds; default 16"`
 	CacheTTL       time.Duration `yaml:"cache_ttl" doc:"how long a found account is remembered, never a password; default 120s, negative: not at all"`
 
