@@ -28,7 +28,9 @@ func version() string {
 }
 
 func main() {
-	restLonger(slices.Contains(os.Args[1:], "serve"))
+	if slices.Contains(os.Args[1:], "serve") {
+		restLonger()
+	}
 	ctx, end := context.WithCancel(context.Background())
 	go obey(end)
 	os.Exit(Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

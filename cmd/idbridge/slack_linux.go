@@ -17,10 +17,6 @@ const (
 	setTimerSlack, getTimerSlack = 29, 30 // prctl(2)
 )
 
-// init keeps main on the first thread: what is begun anew there has also what its starter has set for that thread, such as
-// the signal for the starter's death.
-func init() { runtime.LockOSThread() }
-
 // restLonger begins the program anew, as the same process, with a coarser timer slack.
 //
 // While threads are in system calls that take long, as each flush of the audit does, Go's monitor thread sleeps for 20 µs
@@ -29,10 +25,12 @@ func init() { runtime.LockOSThread() }
 // the first line of ours; so the slack has to be there before the program is.
 //
 // Whoever has set another slack (systemd: TimerSlackNSec) keeps theirs. Where it cannot be set, everything works as well,
-// at a higher cost.
-func restLonger(wanted bool) {
+// at a higher cost. So it does if main is not on the first thread any more, where it begins: only there the new program has
+// what its starter has set for that thread, such as the signal for the starter's death.
+func restLonger() {
+	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if !wanted {
+	if syscall.Gettid() != os.Getpid() {
 		return
 	}
 	slack, _, failed := syscall.RawSyscall(syscall.SYS_PRCTL, getTimerSlack, 0, 0)

@@ -3,4 +3,4 @@
 package main
 
 // restLonger is for Linux.
-func restLonger(bool) {}
+func restLonger() {}
