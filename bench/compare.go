@@ -39,10 +39,10 @@ func (b *bench) compare(callers int) ([]goal, error) {
 	timed := func(int) load { return load{callers: callers, runFor: b.runFor / time.Duration(turns), users: b.users} }
 	// While a bridge stands still its cache ages, and an account that was not confirmed for 10 s is read again: beside the warm load
 	// go-ldap has turns of a quarter of the time, or users would come again half as often as in a load without turns.
-	short := func(n int) load { l := timed(n); l.runFor /= 4; return l }
+	quarter := func(n int) load { l := timed(n); l.runFor /= 4; return l }
 	once := func(n int) load { return load{callers: callers, users: turn, first: n * turn} }
 	raw := track{row: row{name: rawSearchBindRow}, turn: timed, dial: b.slapd.rawSearchBind}
-	rawAgain := track{row: row{name: rawSearchBindRow}, turn: short, dial: b.slapd.rawSearchBind}
+	rawAgain := track{row: row{name: rawSearchBindRow}, turn: quarter, dial: b.slapd.rawSearchBind}
 	cold := track{row: row{name: "idbridge, cache cold"}, turn: once, dial: b.door.signIns, process: b.bridge}
 	warm := track{row: row{name: "idbridge, cache warm"}, turn: timed, dial: b.door.signIns, process: b.bridge}
 	all := []*track{

@@ -20,8 +20,8 @@ const (
 // restLonger begins the program anew, as the same process, with a coarser timer slack.
 //
 // While threads are in system calls that take long, as each flush of the audit does, Go's monitor thread sleeps for 20 µs
-// at a time, and in a virtual machine waking up costs as much: at full load that was a tenth to a fifth of our processor
-// time (docs/performance.md). A thread has its slack from the one that made it, and Go makes that thread before it runs
+// at a time, and in a virtual machine waking up costs as much: at full load that was 8 to 16 % of our processor time
+// (docs/performance.md). A thread has its slack from the one that made it, and Go makes that thread before it runs
 // the first line of ours; so the slack has to be there before the program is.
 //
 // Whoever has set another slack (systemd: TimerSlackNSec) keeps theirs. Where it cannot be set, everything works as well,

@@ -8,7 +8,7 @@ import (
 )
 
 // TestServeRestsLonger looks at the process that a service manager has started: it is still that one, by number and name,
-// and every thread of it may be woken late. Who set another slack keeps theirs.
+// and every thread of it may be woken late.
 func TestServeRestsLonger(t *testing.T) {
 	s := serving(t, nil)
 	for _, c := range []struct{ file, want string }{
